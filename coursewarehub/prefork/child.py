@@ -1,0 +1,122 @@
+"""What a freshly forked process does before it runs its program."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import os
+import random
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from coursewarehub.prefork.kinds import program
+from coursewarehub.wire.prefork import Event, ProcessLimits, StartRequest
+
+_PR_SET_NAME = 15
+_PR_SET_CHILD_SUBREAPER = 36
+_libc = ctypes.CDLL(None, use_errno=True)
+
+_EVENT_BYTES = {Event.READY: b"r", Event.SLEEPING: b"s"}
+EVENTS = {code: event for event, code in _EVENT_BYTES.items()}
+
+
+def become_subreaper() -> None:
+    """Orphans among our descendants become our children instead of init's (prctl(2))."""
+    _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def set_name(name: str) -> None:
+    """The name shown by `ps -o comm` and `top`, 15 bytes."""
+    _libc.prctl(_PR_SET_NAME, name.encode()[:15], 0, 0, 0)
+
+
+def apply_limits(limits: ProcessLimits) -> None:
+    """Lower the resource limits; a limit above the hard one is cut to it. Core dumps are off."""
+    wanted = {
+        resource.RLIMIT_DATA: limits.data_bytes,
+        resource.RLIMIT_NOFILE: limits.open_files,
+        resource.RLIMIT_NPROC: limits.processes,
+        resource.RLIMIT_CORE: 0,
+    }
+    for which, value in wanted.items():
+        if value is None:
+            continue
+        hard = resource.getrlimit(which)[1]
+        if hard != resource.RLIM_INFINITY:
+            value = min(value, hard)
+        resource.setrlimit(which, (value, value))
+
+
+@dataclass(frozen=True)
+class ChildTask:
+    """A child's work, to be run after the parent's own stack has been left."""
+
+    kind: str
+    request: StartRequest
+    listening: socket.socket | None
+    status_pipe: int
+    inherited: object
+    """The parent's objects, kept from being finalised: they would close descriptors that are ours by now."""
+
+    def run(self) -> int:
+        """Set the process up and run the program; its exit status."""
+        self._detach()
+        tell = self._teller()
+        try:
+            return program(self.kind)(dict(os.environ), self.listening, tell)
+        except SystemExit as stop:
+            return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+
+    def _detach(self) -> None:
+        request = self.request
+        os.setsid()
+        become_subreaper()
+        set_name(request.name)
+        self._redirect(request.log_file)
+        self._close_other_descriptors()
+        os.environ.clear()
+        os.environ.update(request.environment)
+        os.umask(0o077)
+        os.chdir(request.directory)
+        sys.argv = [request.name]
+        random.seed()
+        apply_limits(request.limits)
+        gc.enable()
+
+    def _redirect(self, log_file: str) -> None:
+        null = os.open(os.devnull, os.O_RDONLY)
+        log = os.open(log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        os.dup2(null, 0)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+
+    def _close_other_descriptors(self) -> None:
+        kept = {self.status_pipe}
+        if self.listening is not None:
+            kept.add(self.listening.fileno())
+        first = 3
+        for descriptor in sorted(kept):
+            os.closerange(first, descriptor)
+            first = descriptor + 1
+        os.closerange(first, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+
+    def _teller(self) -> Callable[[str], None]:
+        def tell(event: str) -> None:
+            with contextlib.suppress(OSError):
+                os.write(self.status_pipe, _EVENT_BYTES[Event(event)])
+
+        return tell
+
+
+def reset_signals() -> None:
+    """Default signal handling again, nothing blocked."""
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())

@@ -1,0 +1,118 @@
+"""Where things are in a site folder. Pure: computes paths, makes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class CourseFolders:
+    """The places of one course."""
+
+    site: SiteFolders
+    course_id: str
+
+    @property
+    def state(self) -> Path:
+        """The hub's own folder."""
+        return self.site.state / "courses" / self.course_id
+
+    @property
+    def database(self) -> Path:
+        """The hub's SQLite database."""
+        return self.state / "hub.sqlite"
+
+    @property
+    def cookie_secret(self) -> Path:
+        """The hub's cookie secret."""
+        return self.state / "cookie_secret"
+
+    @property
+    def effective(self) -> Path:
+        """Site and course as the hub is to read them: the last valid configuration, as JSON."""
+        return self.state / "effective.json"
+
+    @property
+    def content(self) -> Path:
+        """Fetched and published material; `current` in it is what learners see."""
+        return self.state / "content"
+
+    @property
+    def homes(self) -> Path:
+        """Learners' home folders."""
+        return self.site.root / "homes" / self.course_id
+
+    @property
+    def log(self) -> Path:
+        """The hub's log."""
+        return self.site.logs / f"hub-{self.course_id}.log"
+
+    @property
+    def server_logs(self) -> Path:
+        """Logs of learners' servers."""
+        return self.site.logs / "servers" / self.course_id
+
+    @property
+    def routes(self) -> Path:
+        """The hub's file of routes in the folder that the edge watches."""
+        return self.site.routes / f"course-{self.course_id}.yaml"
+
+
+@dataclass(frozen=True)
+class SiteFolders:
+    """The places of one site."""
+
+    root: Path
+
+    @property
+    def state(self) -> Path:
+        """Everything the site keeps for itself (0700)."""
+        return self.root / "state"
+
+    @property
+    def secrets(self) -> Path:
+        """Secrets generated once (each 0600)."""
+        return self.state / "secrets"
+
+    @property
+    def run(self) -> Path:
+        """Sockets and process records; worthless after a reboot."""
+        return self.state / "run"
+
+    @property
+    def logs(self) -> Path:
+        """Log files."""
+        return self.state / "logs"
+
+    @property
+    def edge(self) -> Path:
+        """The edge's configuration."""
+        return self.state / "edge"
+
+    @property
+    def routes(self) -> Path:
+        """The folder that the edge watches."""
+        return self.edge / "routes"
+
+    @property
+    def control_socket(self) -> Path:
+        """The site process's own socket, for `coursewarehub status`."""
+        return self.run / "site.socket"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the one site process of this folder."""
+        return self.run / "site.lock"
+
+    def course_secrets(self, course_id: str) -> Path:
+        """Secrets of one course."""
+        return self.secrets / "courses" / course_id
+
+    def parent(self, kind: str) -> Path:
+        """The folder of a prefork parent: `hub` or `server`."""
+        return self.run / f"{kind}-parent"
+
+    def course(self, course_id: str) -> CourseFolders:
+        """The places of a course."""
+        return CourseFolders(self, course_id)

@@ -1,0 +1,35 @@
+"""Secrets that are generated once and kept in the site's state folder."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from pathlib import Path
+
+from pydantic import SecretStr
+
+
+class ExposedSecret(Exception):
+    """A secret file can be read by others; the text names it and the mend."""
+
+
+def generated_once(file: Path, *, bytes_of_randomness: int = 32) -> SecretStr:
+    """The secret in `file` (0600), made with so many random bytes (written as hexadecimal) if it is not there.
+
+    Two processes that ask at the same time get the same one. ExposedSecret when others can read the file.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not file.exists():
+        partial = file.with_name(f".{file.name}.{os.getpid()}")
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as output:
+            output.write(secrets.token_hex(bytes_of_randomness))
+            output.flush()
+            os.fsync(output.fileno())
+        with contextlib.suppress(FileExistsError):
+            os.link(partial, file)
+        partial.unlink()
+    if file.stat().st_mode & 0o077:
+        raise ExposedSecret(f"{file} can be read by others: run `chmod 600 {file}`")
+    return SecretStr(file.read_text())

@@ -1,0 +1,21 @@
+"""URL paths behind the front door."""
+
+from __future__ import annotations
+
+from typing import Final
+
+PORTAL: Final = "/"
+ASSETS: Final = "/assets/"
+COURSES: Final = "/courses/"
+
+
+def course_prefix(course_id: str) -> str:
+    """Path under which everything of one course lives, with a slash at both ends."""
+    return f"{COURSES}{course_id}/"
+
+
+def course_of(path: str) -> str | None:
+    """Course id in a request path such as `/courses/python/hub/login`, or None outside `/courses/`."""
+    if not path.startswith(COURSES):
+        return None
+    return path[len(COURSES) :].split("/", 1)[0] or None
