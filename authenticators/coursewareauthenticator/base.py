@@ -1,0 +1,84 @@
+"""What every login method shares: names, the access decision, roles as hub groups."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from jupyterhub.auth import Authenticator
+from traitlets import Any as AnyTrait
+from traitlets import default
+
+from coursewarehub.model.names import valid_name
+
+
+class Verdict(Protocol):
+    """The answer of an access decision (`coursewarehub.model.access.Decision` is one)."""
+
+    @property
+    def allowed(self) -> bool:
+        """Whether the person may enter."""
+
+    @property
+    def role(self) -> str | None:
+        """The role in the course: owner, instructor, assistant, student or observer."""
+
+    @property
+    def reason(self) -> str:
+        """One sentence for the person when refused."""
+
+
+Decide = Callable[[str], Verdict]
+
+
+class CoursewareAuthenticator(Authenticator):
+    """Decides who enters, and as what, by one pure function; a role is the hub group of its name.
+
+    The decision is made at login and again whenever JupyterHub refreshes a login
+    (`auth_refresh_age`), so that a changed course file reaches those who are in.
+    """
+
+    decide = AnyTrait(help="Function from a normalised user name to a verdict (allowed, role, reason).").tag(
+        config=True
+    )
+
+    @default("manage_groups")
+    def _default_manage_groups(self) -> bool:
+        return True
+
+    @default("allow_all")
+    def _default_allow_all(self) -> bool:
+        """Everyone whom `decide` lets in: `authenticate` has asked it before JupyterHub asks this."""
+        return True
+
+    @default("auth_refresh_age")
+    def _default_auth_refresh_age(self) -> int:
+        return 60
+
+    @default("refresh_pre_spawn")
+    def _default_refresh_pre_spawn(self) -> bool:
+        return True
+
+    def normalize_username(self, username: str) -> str:
+        """NFC, no space around, lower case: what `decide` and the hub know a person by."""
+        try:
+            return valid_name(username)
+        except ValueError:
+            return ""
+
+    def verdict(self, name: str) -> Verdict:
+        """The decision for a user name as typed or stored."""
+        verdict: Verdict = self.decide(self.normalize_username(name))
+        return verdict
+
+    def admit(self, name: str) -> dict[str, Any] | None:
+        """JupyterHub's authentication model for a person who has proved to be `name`, None when refused."""
+        verdict = self.verdict(name)
+        if not verdict.allowed or verdict.role is None:
+            self.log.warning("Refused %s: %s", name, verdict.reason)
+            return None
+        return {"name": self.normalize_username(name), "admin": False, "groups": [str(verdict.role)]}
+
+    async def refresh_user(self, user: Any, handler: Any = None, **_: Any) -> bool | dict[str, Any]:
+        """Ask again: False ends the login, otherwise the groups as they are now."""
+        return self.admit(user.name) or False

@@ -1,0 +1,4 @@
+"""Spawners of CoursewareHub.
+
+Runs in: hub. Registered under `jupyterhub.spawners`, so that any JupyterHub can use them alone.
+"""

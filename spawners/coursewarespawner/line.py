@@ -1,0 +1,78 @@
+"""A line in front of a counter: at most so many at a time, the others in order, each told its place."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+from weakref import WeakKeyDictionary
+
+Tell = Callable[[int], None]
+
+
+class Line:
+    """Lets `width` at a time through, first come first served.
+
+    `tell` is called with the number of others still in front: again whenever it changes, and with 0 when it is
+    one's turn.
+    """
+
+    _lines: WeakKeyDictionary[Any, Line] = WeakKeyDictionary()
+
+    def __init__(self, width: int) -> None:
+        self.width = width
+        self._served = 0
+        self._waiting: deque[tuple[asyncio.Future[None], Tell]] = deque()
+
+    @classmethod
+    def of(cls, owner: Any, width: int) -> Line:
+        """The one line of an owner (a hub)."""
+        line = cls._lines.get(owner)
+        if line is None:
+            line = cls._lines[owner] = cls(width)
+        line.width = width
+        return line
+
+    @contextlib.asynccontextmanager
+    async def turn(self, tell: Tell) -> AsyncIterator[None]:
+        """Wait for one's turn and hold it."""
+        await self._wait(tell)
+        try:
+            yield
+        finally:
+            self._served -= 1
+            self._call_next()
+
+    async def _wait(self, tell: Tell) -> None:
+        if self._served < self.width and not self._waiting:
+            self._served += 1
+            tell(0)
+            return
+        called = asyncio.get_running_loop().create_future()
+        self._waiting.append((called, tell))
+        tell(len(self._waiting))
+        try:
+            await called
+        except asyncio.CancelledError:
+            if called.done() and not called.cancelled():
+                self._served -= 1
+                self._call_next()
+            else:
+                self._waiting = deque(w for w in self._waiting if w[0] is not called)
+                self._tell_places()
+            raise
+        tell(0)
+
+    def _call_next(self) -> None:
+        while self._waiting and self._served < self.width:
+            called, _ = self._waiting.popleft()
+            if not called.cancelled():
+                self._served += 1
+                called.set_result(None)
+        self._tell_places()
+
+    def _tell_places(self) -> None:
+        for place, (_, tell) in enumerate(self._waiting, start=1):
+            tell(place)
