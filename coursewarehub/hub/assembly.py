@@ -1,0 +1,262 @@
+"""From (site, course) to the configuration of the course's JupyterHub.
+
+`assemble` is pure: parts, each a small function over one concern, fill a traitlets Config. `configure` is its shell: it
+reads the site, resolves secrets and loads `hub.d/*.py` last.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from pydantic import SecretStr
+from traitlets.config import Config
+
+from coursewarehub.hub.database import use_write_ahead_log
+from coursewarehub.hub.localisation import Localisation
+from coursewarehub.hub.proxy import CourseProxy
+from coursewarehub.model import Course, Decision, Role, Site, decide
+from coursewarehub.state.folders import SiteFolders
+from coursewarehub.state.secrets import generated_once
+from coursewarehub.wire import environment as names
+from coursewarehub.wire import paths
+
+SERVICE: Final = "site"
+"""The hub's name for the site: its command line and its own processes."""
+
+_TEMPLATES: Final = Path(__file__).with_name("templates")
+
+STAFF_SCOPES: Final = (
+    "admin-ui",
+    "list:users",
+    "read:users:name",
+    "read:users:groups",
+    "read:users:activity",
+    "read:servers",
+)
+SCOPES: Final[dict[Role, tuple[str, ...]]] = {
+    Role.OWNER: (*STAFF_SCOPES, "list:groups", "start:servers", "delete:servers"),
+    Role.INSTRUCTOR: (*STAFF_SCOPES, "list:groups", "start:servers", "delete:servers"),
+    Role.ASSISTANT: STAFF_SCOPES,
+}
+"""What a role may do in its own hub beyond what every learner may; never more than this one course."""
+
+SERVICE_SCOPES: Final = (
+    "admin:users",
+    "admin:servers",
+    "admin:groups",
+    "access:servers",
+    "list:services",
+    "read:hub",
+    "read:metrics",
+    "proxy",
+    "tokens",
+)
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a hub is told besides site and course: where it lives and its secrets."""
+
+    folders: SiteFolders
+    port: int
+    edge_api: str
+    edge_password: SecretStr
+    service_token: SecretStr
+    password: SecretStr
+
+
+@dataclass(frozen=True)
+class Order:
+    """Everything a part may look at."""
+
+    site: Site
+    course: Course
+    place: Place
+
+
+Part = Callable[[Config, Order], None]
+
+
+def assemble(site: Site, course: Course, place: Place) -> Config:
+    """The configuration of the course's JupyterHub."""
+    config = Config()
+    order = Order(site, course, place)
+    for part in PARTS:
+        part(config, order)
+    return config
+
+
+def addresses(c: Config, order: Order) -> None:
+    """Its URL behind the front door and the loopback port at which it answers."""
+    prefix = paths.course_prefix(order.course.id)
+    c.JupyterHub.base_url = prefix
+    c.JupyterHub.bind_url = f"http://127.0.0.1:{order.site.edge.port}{prefix}"
+    c.JupyterHub.hub_bind_url = f"http://127.0.0.1:{order.place.port}"
+    c.JupyterHub.hub_connect_url = f"http://127.0.0.1:{order.place.port}"
+    if order.site.edge.public_url:
+        c.JupyterHub.public_url = f"{str(order.site.edge.public_url).rstrip('/')}{prefix}"
+
+
+def database(c: Config, order: Order) -> None:
+    """A database and a cookie secret of its own."""
+    course = order.place.folders.course(order.course.id)
+    c.JupyterHub.db_url = f"sqlite:///{course.database}"
+    c.JupyterHub.cookie_secret_file = str(course.cookie_secret)
+
+
+def lasting_servers(c: Config, _: Order) -> None:
+    """A hub that ends leaves servers and routes alone."""
+    c.JupyterHub.cleanup_servers = False
+    c.JupyterHub.cleanup_proxy = False
+    c.JupyterHub.last_activity_interval = 60
+
+
+def edge(c: Config, order: Order) -> None:
+    """Routes go to the hub's own file; the edge is the site's."""
+    c.JupyterHub.proxy_class = CourseProxy
+    c.CourseProxy.should_start = False
+    c.CourseProxy.enable_setup_dynamic_config = False
+    c.CourseProxy.dynamic_config_file = str(order.place.folders.course(order.course.id).routes)
+    c.CourseProxy.traefik_api_url = order.place.edge_api
+    c.CourseProxy.traefik_api_username = "hub"
+    c.CourseProxy.traefik_api_password = order.place.edge_password.get_secret_value()
+    c.CourseProxy.traefik_entrypoint = "web"
+
+
+def authentication(c: Config, order: Order) -> None:
+    """The course's login method, and the one decision who may enter as what."""
+    course = order.course
+
+    def decide_now(name: str) -> Decision:
+        return decide(course, name, now=datetime.now(UTC))
+
+    c.JupyterHub.authenticator_class = "courseware-dummy"
+    c.CoursewareAuthenticator.decide = decide_now
+    c.CoursewareDummyAuthenticator.password = order.place.password.get_secret_value()
+    c.Authenticator.admin_users = set()
+
+
+def roles(c: Config, order: Order) -> None:
+    """Rights by role (hub groups), and the site's own service account."""
+    c.JupyterHub.services = [
+        {"name": SERVICE, "api_token": order.place.service_token.get_secret_value()}
+    ]
+    c.JupyterHub.load_roles = [
+        {"name": SERVICE, "services": [SERVICE], "scopes": list(SERVICE_SCOPES)},
+        *(
+            {"name": f"course-{role}", "groups": [str(role)], "scopes": list(scopes)}
+            for role, scopes in SCOPES.items()
+        ),
+    ]
+
+
+def servers(c: Config, order: Order) -> None:
+    """How learners' servers are started, and their limits."""
+    site, course, folders = order.site, order.course, order.place.folders.course(order.course.id)
+    c.JupyterHub.spawner_class = "courseware-local"
+    c.JupyterHub.concurrent_spawn_limit = 0
+    c.JupyterHub.active_server_limit = course.limits.servers or 0
+    start = course.content.start if course.content else None
+    c.Spawner.default_url = f"/lab/tree/{quote(start)}" if start else "/lab"
+    c.Spawner.disable_user_config = True
+    c.Spawner.mem_limit = course.resources.memory
+    c.Spawner.cpu_limit = course.resources.cpu
+    c.Spawner.start_timeout = 300
+    c.Spawner.http_timeout = 60
+    c.CoursewareLocalSpawner.parent_folder = str(order.place.folders.parent("server"))
+    c.CoursewareLocalSpawner.homes_folder = str(folders.homes)
+    c.CoursewareLocalSpawner.logs_folder = str(folders.server_logs)
+    c.CoursewareLocalSpawner.material = str(folders.content / "current") if course.content else ""
+    c.CoursewareLocalSpawner.open_files = course.resources.open_files
+    c.CoursewareLocalSpawner.processes = course.resources.processes
+    c.CoursewareLocalSpawner.concurrent_starts = site.spawner.concurrent_starts or 0
+    c.CoursewareLocalSpawner.variables = {
+        names.COURSE: course.id,
+        names.IDLE_SECONDS: str(course.limits.idle_server or 0),
+    }
+
+
+def pages(c: Config, order: Order) -> None:
+    """Pages in the course's name, in the reader's language."""
+    site, course = order.site, order.course
+    c.JupyterHub.template_paths = [str(_TEMPLATES)]
+    c.JupyterHub.jinja_environment_options = {"extensions": [Localisation]}
+    c.JupyterHub.template_vars = {
+        "course": {
+            "id": course.id,
+            "title": course.title,
+            "description": course.description,
+            "language": course.language,
+        },
+        "site_title": site.title,
+        "site_language": site.language,
+        "portal_url": paths.PORTAL,
+        "courseware_css_url": f"{paths.ASSETS}courseware.css",
+    }
+
+
+def sleep(c: Config, order: Order) -> None:
+    """When to go to sleep."""
+    c.CourseHub.sleep_after = float(order.site.hubs.sleep_after or 0)
+
+
+PARTS: Final[tuple[Part, ...]] = (
+    addresses,
+    database,
+    lasting_servers,
+    edge,
+    authentication,
+    roles,
+    servers,
+    pages,
+    sleep,
+)
+
+
+def effective(root: Path, course_id: str) -> tuple[Site, Course]:
+    """Site and course as the site process last found them valid."""
+    stored = json.loads(SiteFolders(root).course(course_id).effective.read_text())
+    return (
+        Site.model_validate_json(json.dumps(stored["site"])),
+        Course.model_validate_json(json.dumps(stored["course"])),
+    )
+
+
+def place_of(root: Path, course: Course, port: int, edge_api: str) -> Place:
+    """Resolve the secrets of a hub; ConfigurationError or ExposedSecret when one cannot be had."""
+    folders = SiteFolders(root)
+    reference = course.authentication.password
+    own = folders.course_secrets(course.id)
+    return Place(
+        folders=folders,
+        port=port,
+        edge_api=edge_api,
+        edge_password=generated_once(folders.secrets / "edge-api"),
+        service_token=generated_once(own / "service-token"),
+        password=reference.resolve(root, os.environ) if reference else generated_once(own / "password"),
+    )
+
+
+def load_extra(config: Config, root: Path, site: Site, course: Course) -> None:
+    """Run `hub.d/*.py` in order of name over the assembled configuration (`c`, `site`, `course` are given)."""
+    for file in sorted((root / "hub.d").glob("*.py")):
+        code = compile(file.read_text(), str(file), "exec")
+        values: dict[str, Any] = {"c": config, "site": site, "course": course, "__file__": str(file)}
+        exec(code, values)  # noqa: S102 - the operator's own configuration, as jupyterhub_config.py is
+
+
+def configure(config: Config) -> None:
+    """Fill JupyterHub's configuration in a hub process, from its environment."""
+    root = Path(os.environ[names.SITE])
+    site, course = effective(root, os.environ[names.COURSE])
+    place = place_of(root, course, int(os.environ[names.HUB_PORT]), os.environ[names.EDGE_API])
+    use_write_ahead_log()
+    config.merge(assemble(site, course, place))
+    load_extra(config, root, site, course)

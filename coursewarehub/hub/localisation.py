@@ -1,0 +1,131 @@
+"""The language of a hub's pages, chosen for each request.
+
+Runs in: hub.
+
+It is a Jinja extension, so JupyterHub's own setting switches it on, for both of its environments:
+
+    c.JupyterHub.jinja_environment_options = {"extensions": [Localisation]}
+
+The language is the visitor's choice (`LANGUAGE_COOKIE`), else what the browser asks for, else the language the
+course is taught in, else the site's. The last two are read from the template variables `course["language"]` and
+`site_language`. The request is found through `static_url`, which JupyterHub puts into the values of every page and
+which is a method of the handler that answers it. Nothing is stored, so concurrent requests cannot mix.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Protocol, runtime_checkable
+
+from jinja2 import Environment, pass_context
+from jinja2.ext import InternationalizationExtension
+from jinja2.runtime import Context
+from tornado.web import RequestHandler
+
+from coursewarehub.i18n import (
+    LANGUAGE_COOKIE,
+    LanguageLink,
+    N_,
+    choose,
+    language_links,
+    translations,
+)
+from coursewarehub.i18n.jinja import install_catalogues
+
+UPSTREAM_LANGUAGE: Final = '<html lang="en">'
+"""How JupyterHub's `page.html` begins, whatever language its blocks are in."""
+
+UPSTREAM_MESSAGES: Final = {
+    "Server requested": N_("Your notebook has been asked for."),
+    "Spawning server...": N_("The notebook server is starting."),
+    "Login form invalid or expired. Try again.": N_(
+        "The sign-in page was open for too long. Please sign in again."
+    ),
+    "Active user limit exceeded. Try again in a few minutes.": N_(
+        "All places of this course are taken. Try again in a few minutes."
+    ),
+}
+"""Messages that JupyterHub itself shows to learners."""
+
+
+@runtime_checkable
+class Localised(Protocol):
+    """A text in several languages, such as the model's `LocalizedText`."""
+
+    def text(self, language: str) -> str:
+        """The text in this language, or the nearest there is."""
+        ...
+
+
+class Localisation(InternationalizationExtension):
+    """Translation of our strings in JupyterHub's templates, and the language of the page they extend."""
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        install(environment)
+
+    def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
+        """The template's source, in which the root element says the language of the request."""
+        return source.replace(UPSTREAM_LANGUAGE, '<html lang="{{ language() }}">', 1)
+
+
+def install(environment: Environment) -> None:
+    """Give the templates `_` and `ngettext`, and the functions `language()`, `languages()`, `localised(text)`,
+    `translated(text)` and `upstream_messages()`. The environment must have Jinja's i18n extension."""
+    install_catalogues(environment, request_language)
+    environment.globals.update(
+        language=pass_context(request_language),
+        languages=_languages,
+        localised=_localised,
+        translated=_translated,
+        upstream_messages=_upstream_messages,
+    )
+
+
+def request_language(context: Context) -> str:
+    """The language in which to answer the request whose page is being rendered."""
+    course = context.get("course") or {}
+    defaults = (str(course.get("language", "")), str(context.get("site_language", "")))
+    handler = _handler(context)
+    if handler is None:
+        return choose(None, None, *defaults)
+    accept_language = handler.request.headers.get("Accept-Language")
+    return choose(handler.get_cookie(LANGUAGE_COOKIE), accept_language, *defaults)
+
+
+def _handler(context: Context) -> RequestHandler | None:
+    owner = getattr(context.get("static_url"), "__self__", None)
+    return owner if isinstance(owner, RequestHandler) else None
+
+
+@pass_context
+def _languages(context: Context) -> tuple[LanguageLink, ...]:
+    """The language switch; it comes back to this page, or to the course after a form was sent."""
+    handler = _handler(context)
+    back = str(context.get("base_url", ""))
+    if handler is not None and _can_be_asked_again(handler, str(context.get("login_url", ""))):
+        back = handler.request.uri or back
+    return language_links(request_language(context), str(context.get("portal_url", "/")), back)
+
+
+def _can_be_asked_again(handler: RequestHandler, login_url: str) -> bool:
+    return handler.request.method == "GET" or handler.request.path == login_url
+
+
+@pass_context
+def _localised(context: Context, text: Any) -> str:
+    """A text of the course in the page's language, when there are several."""
+    return text.text(request_language(context)) if isinstance(text, Localised) else str(text)
+
+
+@pass_context
+def _translated(context: Context, text: Any) -> str:
+    """A message made elsewhere, in the page's language when our catalogues know it; never taken as markup."""
+    known = UPSTREAM_MESSAGES.get(str(text), str(text))
+    return translations(request_language(context)).gettext(known) if known else ""
+
+
+@pass_context
+def _upstream_messages(context: Context) -> dict[str, str]:
+    """JupyterHub's messages, with what to show for them, for the script of a page."""
+    gettext = translations(request_language(context)).gettext
+    return {message: gettext(ours) for message, ours in UPSTREAM_MESSAGES.items()}

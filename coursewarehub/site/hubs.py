@@ -1,0 +1,226 @@
+"""One course's hub, seen from the site: asleep, starting, running, failed.
+
+The site keeps the hub's listening socket open all the time. While no hub runs, requests wait in the kernel's queue of
+that socket: the first one wakes the hub, which inherits the socket and answers it. So neither sleep nor a crash ever
+refuses or loses a request, whatever its method.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import sqlite3
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from socket import socket
+
+from tornado.httpserver import HTTPServer
+from tornado.web import Application
+
+from coursewarehub.prefork.client import ParentClient, Started, StartRefused
+from coursewarehub.state import processes
+from coursewarehub.wire.prefork import Event, ProcessRecord, StartRequest
+
+log = logging.getLogger("coursewarehub.site.hubs")
+
+
+class HubState(StrEnum):
+    """What `coursewarehub status` shows."""
+
+    SLEEPING = "sleeping"
+    STARTING = "starting"
+    RUNNING = "running"
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """How one run of a hub ended."""
+
+    asleep: bool
+    ready: bool
+    reason: str
+    seconds: float
+
+
+def pause_before_retry(failures: int) -> float:
+    """Seconds to wait before start number `failures` + 1 in a row: none at first, then 1, 2, 4 ... 60."""
+    return 0.0 if failures <= 1 else min(60.0, 2.0 ** (failures - 2))
+
+
+def last_error(log_file: Path) -> str:
+    """The last line of a log that tells of an error, for people; empty when there is none."""
+    try:
+        with log_file.open("rb") as source:
+            source.seek(max(0, source.seek(0, 2) - 65536))
+            lines = source.read().decode(errors="replace").splitlines()
+    except OSError:
+        return ""
+    telling = [line.strip() for line in lines if _ERROR_MARK in line or line.startswith(("[C ", "[E "))]
+    return telling[-1][:300] if telling else ""
+
+
+_ERROR_MARK = "Error: "
+
+
+class HubRunner:
+    """Keeps one course's hub as it should be, until stopped.
+
+    `request` makes the start request anew for each start, so that a changed course takes effect; `failed_page` is
+    what visitors get while the hub cannot be started.
+    """
+
+    def __init__(
+        self,
+        course_id: str,
+        parent: ParentClient,
+        listening: socket,
+        request: Callable[[], StartRequest],
+        database: Path,
+        failed_page: Application,
+    ) -> None:
+        self.course_id = course_id
+        self.state = HubState.SLEEPING
+        self.reason = ""
+        self.record: ProcessRecord | None = None
+        self._parent = parent
+        self._listening = listening
+        self._request = request
+        self._database = database
+        self._failed_page = failed_page
+        self._wanted = asyncio.Event()
+        self._reloading = False
+        self._task: asyncio.Task[None] | None = None
+
+    # -- from outside ------------------------------------------------------------------------------------------
+
+    @property
+    def pid(self) -> int | None:
+        """Pid of the hub, None while none runs."""
+        return self.record.pid if self.record else None
+
+    def begin(self, adopted: ProcessRecord | None, *, awake: bool) -> None:
+        """Take over a running hub, or start one if `awake` or if its servers run, or let it sleep."""
+        if awake or self._has_servers():
+            self._wanted.set()
+        self._task = asyncio.create_task(self._run(adopted))
+
+    async def reload(self) -> None:
+        """Let a changed course take effect: a running hub is replaced, its servers stay."""
+        if self.record is not None:
+            self._reloading = True
+            self._wanted.set()
+            await processes.stop_tree(self.record, patience=10)
+        elif self.state is HubState.FAILED:
+            self._wanted.set()
+
+    async def stop(self) -> None:
+        """End the hub; learners' servers stay."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        if self.record is not None:
+            await processes.stop_tree(self.record, patience=10)
+            self.record = None
+        self.state = HubState.STOPPED
+        self._listening.close()
+
+    # -- inside ------------------------------------------------------------------------------------------------
+
+    async def _run(self, adopted: ProcessRecord | None) -> None:
+        failures = 0
+        while True:
+            attempt = await (self._watch_adopted(adopted) if adopted else self._run_once())
+            adopted, self.record = None, None
+            if attempt.asleep or self._reloading:
+                failures, self._reloading = 0, False
+                continue
+            failures = 1 if attempt.ready and attempt.seconds > 60 else failures + 1
+            log.error("the hub of %s ended: %s", self.course_id, attempt.reason)
+            self.reason = attempt.reason
+            self._wanted.set()
+            if (pause := pause_before_retry(failures)) > 0:
+                await self._show_failure(pause)
+
+    async def _run_once(self) -> Attempt:
+        await self._until_wanted()
+        self.state = HubState.STARTING
+        begun = time.monotonic()
+        try:
+            started = await self._parent.start(self._request(), self._listening.dup())
+        except (OSError, StartRefused) as error:
+            return Attempt(asleep=False, ready=False, reason=str(error), seconds=0)
+        self.record = started.record
+        try:
+            return await self._follow(started, begun)
+        finally:
+            started.close()
+
+    async def _follow(self, started: Started, begun: float) -> Attempt:
+        ready = asleep = False
+        while True:
+            event, status = await started.event()
+            if event is Event.READY:
+                ready, self.state, self.reason = True, HubState.RUNNING, ""
+                log.info("the hub of %s is up after %.2f s", self.course_id, time.monotonic() - begun)
+            elif event is Event.SLEEPING:
+                asleep = True
+            else:
+                break
+        if status is None:
+            # The parent has gone, which says nothing of the hub.
+            await processes.ended(started.record)
+        return Attempt(asleep, ready, self._why(status), time.monotonic() - begun)
+
+    async def _watch_adopted(self, record: ProcessRecord) -> Attempt:
+        self.record, self.state = record, HubState.RUNNING
+        await processes.ended(record)
+        return Attempt(asleep=not self._has_servers(), ready=True, reason="it ended", seconds=61)
+
+    def _why(self, status: int | None) -> str:
+        how = f"killed by signal {-status}" if status is not None and status < 0 else f"exit status {status}"
+        error = last_error(Path(self._request().log_file))
+        return f"{how}; {error}" if error else how
+
+    async def _until_wanted(self) -> None:
+        if not self._wanted.is_set():
+            self.state = HubState.SLEEPING
+            loop = asyncio.get_running_loop()
+            loop.add_reader(self._listening, self._wanted.set)
+            try:
+                await self._wanted.wait()
+            finally:
+                loop.remove_reader(self._listening)
+        self._wanted.clear()
+
+    async def _show_failure(self, seconds: float) -> None:
+        """Answer visitors with a page for so long, or until the course is changed."""
+        self.state = HubState.FAILED
+        self._wanted.clear()
+        server = HTTPServer(self._failed_page, xheaders=True)
+        duplicate = self._listening.dup()
+        duplicate.setblocking(False)
+        server.add_socket(duplicate)
+        try:
+            await asyncio.wait_for(self._wanted.wait(), seconds)
+        except TimeoutError:
+            self._wanted.set()
+        finally:
+            server.stop()
+
+    def _has_servers(self) -> bool:
+        """Whether the hub's database knows a server that was running."""
+        if not self._database.exists():
+            return False
+        with contextlib.suppress(sqlite3.Error), contextlib.closing(
+            sqlite3.connect(f"file:{self._database}?mode=ro", uri=True, timeout=5)
+        ) as database:
+            query = "SELECT 1 FROM spawners WHERE server_id IS NOT NULL LIMIT 1"
+            return database.execute(query).fetchone() is not None
+        return False

@@ -1,0 +1,471 @@
+"""The site process: brings edge, parents, hubs and portal up, keeps them so, takes them down."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import logging
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+from tornado.httpserver import HTTPServer
+
+from coursewarehub.model import ConfigurationError, Course, CourseState, LoadedSite, Problem, Site, load_site, usable
+from coursewarehub.model.checks import site_problems
+from coursewarehub.prefork.client import ParentClient, clean_environment, ensure_parent
+from coursewarehub.site import status as status_socket
+from coursewarehub.site.content import ContentError, publish
+from coursewarehub.site.edge import Edge, EdgePorts, PortTaken, site_routes
+from coursewarehub.site.hubs import HubRunner
+from coursewarehub.site.portal import Catalogue, application, failed_application
+from coursewarehub.site.watch import changes
+from coursewarehub.state import processes
+from coursewarehub.state.files import replace_text
+from coursewarehub.state.folders import SiteFolders
+from coursewarehub.state.ports import PortBook
+from coursewarehub.state.secrets import generated_once
+from coursewarehub.wire import environment as names
+from coursewarehub.wire import paths
+from coursewarehub.wire.prefork import ProcessRecord, StartRequest
+
+log = logging.getLogger("coursewarehub.site")
+
+LARGEST_LOG = 10 * 1024 * 1024
+
+
+class AlreadyRunning(Exception):
+    """Another site process holds this folder."""
+
+
+@dataclass(frozen=True)
+class Listen:
+    """Where to listen, when the command line overrides `site.yaml`."""
+
+    host: str | None = None
+    port: int | None = None
+
+    def applied_to(self, site: Site) -> Site:
+        """The site with these settings."""
+        changed = {k: v for k, v in (("host", self.host), ("port", self.port)) if v is not None}
+        return site.model_copy(update={"edge": site.edge.model_copy(update=changed)}) if changed else site
+
+
+def public_url(site: Site) -> str:
+    """What people type, with a slash at the end."""
+    if site.edge.public_url:
+        return f"{site.edge.public_url.rstrip('/')}/"
+    scheme = "https" if site.edge.tls or site.edge.acme else "http"
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(site.edge.host, site.edge.host)  # noqa: S104
+    host = f"[{host}]" if ":" in host and not host.startswith("[") else host
+    default = {"http": 80, "https": 443}[scheme]
+    port = "" if site.edge.port == default else f":{site.edge.port}"
+    return f"{scheme}://{host}{port}/"
+
+
+def fingerprint(site: Site, course: Course, extras: str) -> str:
+    """Changes when the course's hub must be started anew."""
+    return json.dumps([site.model_dump(mode="json"), course.model_dump(mode="json"), extras], sort_keys=True)
+
+
+class SiteProcess:
+    """One running site. `run` returns when `stop` is called or raises when it cannot start."""
+
+    def __init__(self, root: Path, listen: Listen | None = None) -> None:
+        self.folders = SiteFolders(root)
+        self.listen = listen or Listen()
+        self.ready = asyncio.Event()
+        self._stopped = asyncio.Event()
+        self._loaded = self._load()
+        self._ports = PortBook(self.folders.state / "ports.json")
+        self._runners: dict[str, HubRunner] = {}
+        self._fingerprints: dict[str, str] = {}
+        self._content_problems: dict[str, Problem] = {}
+        self._parents = {kind: ParentClient(self.folders.parent(kind)) for kind in ("hub", "server")}
+        self._parent_processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._servers: list[HTTPServer] = []
+        self._edge_api_password: SecretStr | None = None
+
+    # -- life --------------------------------------------------------------------------------------------------
+
+    async def run(self, on_ready: Callable[[SiteProcess], None]) -> None:
+        """Serve until told to stop.
+
+        AlreadyRunning, ConfigurationError, OSError or RuntimeError (one sentence each) when it cannot start.
+        """
+        lock = self._take_lock()
+        try:
+            await self._start()
+            self.ready.set()
+            on_ready(self)
+            await self._stopped.wait()
+        finally:
+            await self._shut_down()
+            os.close(lock)
+
+    def stop(self) -> None:
+        """Make `run` take everything down and return."""
+        self._stopped.set()
+
+    def _take_lock(self) -> int:
+        for folder in (self.folders.state, self.folders.run, self.folders.logs, self.folders.routes):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.folders.state.chmod(0o700)
+        descriptor = os.open(self.folders.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise AlreadyRunning(f"the site {self.folders.root} is running already") from None
+        os.truncate(descriptor, 0)
+        os.write(descriptor, str(os.getpid()).encode())
+        return descriptor
+
+    async def _start(self) -> None:
+        self._edge_api_password = generated_once(self.folders.secrets / "edge-api")
+        ports = EdgePorts(api=self._port_of_edge_api(), portal=0)
+        portal = self._ports.listen("portal")
+        self.ports = EdgePorts(api=ports.api, portal=portal.getsockname()[1])
+        server = HTTPServer(application(self.catalogue), xheaders=True)
+        server.add_socket(portal)
+        self._servers.append(server)
+        await asyncio.gather(*(self._ensure_parent(kind) for kind in self._parents))
+        adopted = {record.name: record for record in await self._parents["hub"].processes()}
+        for course in self._runnable():
+            await self._add(course, adopted.pop(_hub_name(course.id), None))
+        for record in adopted.values():
+            await processes.stop_tree(record, patience=10)
+        self._write_routes()
+        self._remove_stale_routes()
+        self.edge = Edge(self.site, self.folders, self.ports)
+        try:
+            await self.edge.start()
+        except PortTaken as error:
+            raise ConfigurationError([self._port_problem(str(error))]) from error
+        self._servers.append(status_socket.serve(self.folders.control_socket, self.status))
+        for work in (self._keep_edge(), *(self._keep_parent(kind) for kind in self._parents), self._follow_files()):
+            self._tasks.append(asyncio.create_task(work))
+
+    def _port_problem(self, message: str) -> Problem:
+        hint = "end what listens there, or choose another port"
+        if self.listen.host is not None or self.listen.port is not None:
+            return Problem("--host, --port", None, message, hint)
+        return self._loaded.sources[""].problem(("edge", "port"), message, hint)
+
+    def _port_of_edge_api(self) -> int:
+        """The port that a Traefik left running uses, else a free one."""
+        known = self._ports.get("edge-api")
+        record = self.folders.run / "edge.json"
+        return known if known and record.exists() and _running(record) else self._ports.reserve("edge-api")
+
+    async def _shut_down(self) -> None:
+        log.info("stopping")
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*(runner.stop() for runner in self._runners.values()))
+        await asyncio.gather(*(self._end_parent(kind) for kind in self._parents))
+        if hasattr(self, "edge"):
+            await self.edge.stop()
+        for server in self._servers:
+            server.stop()
+        self.folders.control_socket.unlink(missing_ok=True)
+
+    async def _end_parent(self, kind: str) -> None:
+        """End a parent and with it everything it started."""
+        client = self._parents[kind]
+        pid = await client.pid()
+        if pid is None:
+            return
+        record = _record(f"{kind}-parent", pid)
+        await client.shut_down()
+        if record is not None:
+            await processes.ended(record)
+        if process := self._parent_processes.pop(kind, None):
+            process.wait()
+
+    # -- supervision -------------------------------------------------------------------------------------------
+
+    async def _ensure_parent(self, kind: str) -> None:
+        process = await ensure_parent(kind, self.folders.parent(kind), self.folders.logs / f"{kind}-parent.log")
+        if process is not None:
+            self._parent_processes[kind] = process
+
+    async def _keep_parent(self, kind: str) -> None:
+        while True:
+            pid = await self._parents[kind].pid()
+            record = _record(f"{kind}-parent", pid) if pid else None
+            if record is not None:
+                await processes.ended(record)
+                log.error("the %s parent ended; starting it again", kind)
+            if process := self._parent_processes.pop(kind, None):
+                process.poll()
+            await _again(lambda: self._ensure_parent(kind))
+
+    async def _keep_edge(self) -> None:
+        while True:
+            await self.edge.ended()
+            log.error("the front door (Traefik) ended; starting it again")
+            await _again(self.edge.start)
+
+    async def _follow_files(self) -> None:
+        async for _ in changes(self.folders.root):
+            try:
+                await self._reload()
+            except ConfigurationError as error:
+                log.error("kept as it was: %s", error)
+                self._site_problems = error.problems
+
+    # -- courses -----------------------------------------------------------------------------------------------
+
+    _site_problems: tuple[Problem, ...] = ()
+
+    @property
+    def site(self) -> Site:
+        """The site as it is served."""
+        return self._loaded.site
+
+    def _load(self) -> LoadedSite:
+        loaded = load_site(self.folders.root)
+        site = self.listen.applied_to(loaded.site)
+        if wrong := list(site_problems(loaded.root, site, loaded.sources[""])):
+            raise ConfigurationError(wrong)
+        return usable(_with_site(loaded, site))
+
+    def _runnable(self) -> list[Course]:
+        return [course for course in self._loaded.courses.values() if course.state is not CourseState.ARCHIVED]
+
+    async def _reload(self) -> None:
+        """Take changed files over, course by course; a broken file leaves its course as it was."""
+        before, now = self._loaded, self._load()
+        self._site_problems = ()
+        if now.site.edge != before.site.edge:
+            log.warning("changes of `edge` in site.yaml take effect when the site is started again")
+            now = _with_site(now, now.site.model_copy(update={"edge": before.site.edge}))
+        broken = {_course_of(problem) for problem in now.problems}
+        kept = {i: c for i, c in before.courses.items() if i in broken and i not in now.courses}
+        self._loaded = LoadedSite(
+            now.root, now.site, {**now.courses, **kept}, now.problems, {**before.sources, **now.sources}
+        )
+        wanted = {course.id: course for course in self._runnable()}
+        for course_id in set(self._runners) - set(wanted):
+            await self._remove(course_id)
+        for course in wanted.values():
+            if course.id not in self._runners:
+                await self._add(course, None)
+            elif self._fingerprints[course.id] != self._fingerprint(course):
+                await self._change(course)
+        self._write_routes()
+
+    async def _add(self, course: Course, adopted: ProcessRecord | None) -> None:
+        listening = await self._parents["hub"].held_socket(_hub_name(course.id)) if adopted else None
+        if listening is None:
+            if adopted is not None:
+                await processes.stop_tree(adopted, patience=10)
+                adopted = None
+            listening = self._ports.listen(f"course-{course.id}")
+        changed = self._prepare(course)
+        await asyncio.to_thread(self._publish, course)
+        runner = HubRunner(
+            course_id=course.id,
+            parent=self._parents["hub"],
+            listening=listening,
+            request=lambda: self._start_request(course.id, listening.getsockname()[1]),
+            database=self.folders.course(course.id).database,
+            failed_page=failed_application(self.catalogue),
+        )
+        self._runners[course.id] = runner
+        runner.begin(adopted, awake=self.site.hubs.sleep_after is None)
+        if changed and adopted is not None:
+            await runner.reload()
+
+    async def _change(self, course: Course) -> None:
+        log.info("course %s has changed", course.id)
+        self._prepare(course)
+        await asyncio.to_thread(self._publish, course)
+        await self._runners[course.id].reload()
+
+    async def _remove(self, course_id: str) -> None:
+        """Stop a course that was archived or whose file has gone: its hub and its servers; all data stays."""
+        log.info("course %s is no longer served", course_id)
+        await self._runners.pop(course_id).stop()
+        self._fingerprints.pop(course_id, None)
+        self.folders.course(course_id).routes.unlink(missing_ok=True)
+        await self._stop_servers(course_id)
+
+    async def _stop_servers(self, course_id: str) -> None:
+        homes = self.folders.course(course_id).homes
+        ours = [r for r in await self._parents["server"].processes() if _works_in(r.pid, homes)]
+        await asyncio.gather(*(processes.stop_tree(record, patience=10) for record in ours))
+
+    def _fingerprint(self, course: Course) -> str:
+        extras = "".join(f"{f.name}\n{f.read_text()}" for f in sorted((self.folders.root / "hub.d").glob("*.py")))
+        return fingerprint(self.site, course, extras)
+
+    def _prepare(self, course: Course) -> bool:
+        """Write what the hub will read; whether it differs from what an earlier hub read."""
+        folders = self.folders.course(course.id)
+        self._fingerprints[course.id] = new = self._fingerprint(course)
+        mark = folders.state / "fingerprint"
+        changed = not mark.exists() or mark.read_text() != new
+        replace_text(folders.effective, json.dumps({"site": _plain(self.site), "course": _plain(course)}))
+        replace_text(mark, new)
+        return changed
+
+    def _publish(self, course: Course) -> None:
+        try:
+            publish(self.folders.root, course, self.folders.course(course.id))
+            self._content_problems.pop(course.id, None)
+        except (ContentError, OSError) as error:
+            log.error("content of %s: %s", course.id, error)
+            source = self._loaded.sources[course.id]
+            self._content_problems[course.id] = source.problem(("content",), str(error))
+
+    def _start_request(self, course_id: str, port: int) -> StartRequest:
+        folders = self.folders.course(course_id)
+        folders.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _rotate(folders.log)
+        environment = {
+            **clean_environment(),
+            names.SITE: str(self.folders.root),
+            names.COURSE: course_id,
+            names.HUB_PORT: str(port),
+            names.EDGE_API: f"http://127.0.0.1:{self.ports.api}",
+            "HOME": str(folders.state),
+        }
+        password = self._loaded.courses[course_id].authentication.password
+        if password is not None and password.kind == "env":
+            environment[password.name] = os.environ.get(password.name, "")
+        return StartRequest(
+            name=_hub_name(course_id),
+            environment=environment,
+            directory=str(folders.state),
+            log_file=str(folders.log),
+        )
+
+    # -- routes ------------------------------------------------------------------------------------------------
+
+    def _write_routes(self) -> None:
+        assert self._edge_api_password is not None
+        ports = {i: self._ports.get(f"course-{i}") or 0 for i in self._runners}
+        routes = site_routes(
+            self.site, self.folders.root, self.ports, ports, self._edge_api_password.get_secret_value()
+        )
+        text = json.dumps(routes, indent=1)
+        file = self.folders.routes / "site.yaml"
+        if not file.exists() or file.read_text() != text:
+            replace_text(file, text)
+
+    def _remove_stale_routes(self) -> None:
+        for file in self.folders.routes.glob("course-*.yaml"):
+            if file.stem.removeprefix("course-") not in self._runners:
+                file.unlink()
+
+    # -- what others ask ---------------------------------------------------------------------------------------
+
+    def catalogue(self) -> Catalogue:
+        """For the portal."""
+        broken = frozenset(_course_of(problem) for problem in self._loaded.problems)
+        return Catalogue(self.site, self._loaded.courses, broken)
+
+    def status(self) -> dict[str, Any]:
+        """For `coursewarehub status`."""
+        url = public_url(self.site)
+        problems = (*self._site_problems, *self._loaded.problems, *self._content_problems.values())
+        return {
+            "ready": self.ready.is_set(),
+            "url": url,
+            "processes": {
+                "site": _process(os.getpid()),
+                "edge": _process(self.edge.record.pid if self.edge.record else None),
+                **{f"{kind}_parent": _process(client.known_pid) for kind, client in self._parents.items()},
+            },
+            "courses": [self._course_status(course, url) for course in self._loaded.courses.values()],
+            "problems": [str(problem) for problem in problems],
+        }
+
+    def _course_status(self, course: Course, url: str) -> dict[str, Any]:
+        runner = self._runners.get(course.id)
+        return {
+            "id": course.id,
+            "title": course.title.text(self.site.language),
+            "url": url.rstrip("/") + paths.course_prefix(course.id),
+            "state": str(course.state),
+            "hub": {
+                "state": str(runner.state) if runner else "stopped",
+                **_process(runner.pid if runner else None),
+                "reason": runner.reason if runner else "",
+            },
+        }
+
+
+async def _again(start: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Try until it starts, at once and then ever more slowly."""
+    pause = 0.5
+    while True:
+        try:
+            await start()
+        except (OSError, RuntimeError) as error:
+            log.error("%s", error)
+            await asyncio.sleep(pause)
+            pause = min(30.0, pause * 2)
+        else:
+            return
+
+
+def _hub_name(course_id: str) -> str:
+    return f"hub-{course_id}"
+
+
+def _plain(model: Site | Course) -> Mapping[str, Any]:
+    plain: Mapping[str, Any] = model.model_dump(mode="json")
+    return plain
+
+
+def _course_of(problem: Problem) -> str:
+    """Id of the course whose file a problem is in, empty for another file."""
+    path = Path(problem.file)
+    return path.stem if path.parent.name == "courses.d" else ""
+
+
+def _with_site(loaded: LoadedSite, site: Site) -> LoadedSite:
+    return LoadedSite(loaded.root, site, loaded.courses, loaded.problems, loaded.sources)
+
+
+def _record(name: str, pid: int) -> ProcessRecord | None:
+    try:
+        return processes.record_of(name, pid)
+    except ProcessLookupError:
+        return None
+
+
+def _running(record_file: Path) -> bool:
+    try:
+        record = ProcessRecord(**json.loads(record_file.read_text()))
+    except (OSError, ValueError, TypeError):
+        return False
+    return processes.alive(record.pid, record.start_time)
+
+
+def _works_in(pid: int, folder: Path) -> bool:
+    try:
+        return Path(f"/proc/{pid}/cwd").readlink().is_relative_to(folder)
+    except OSError:
+        return False
+
+
+def _process(pid: int | None) -> dict[str, int | None]:
+    return {"pid": pid, "rss_bytes": processes.rss_bytes(pid) if pid else 0}
+
+
+def _rotate(log_file: Path) -> None:
+    """Keep one older log when a log has grown large."""
+    if log_file.exists() and log_file.stat().st_size > LARGEST_LOG:
+        shutil.move(log_file, log_file.with_name(f"{log_file.name}.1"))

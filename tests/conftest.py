@@ -1,0 +1,37 @@
+"""Fixtures for the whole suite."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from support.sites import RunningSite, SiteFolder  # noqa: E402
+
+
+@pytest.fixture
+def make_site(tmp_path: Path) -> Iterator[Callable[..., RunningSite]]:
+    """Make site folders; whatever runs for them is ended after the test, and nothing may be left over."""
+    made: list[RunningSite] = []
+
+    def make(name: str = "site", courses: tuple[str, ...] = ("alpha",), **settings: Any) -> RunningSite:
+        folder = SiteFolder(tmp_path / name, **settings)
+        for course in courses:
+            folder.add_course(course)
+        site = RunningSite(folder)
+        made.append(site)
+        return site
+
+    yield make
+    for site in made:
+        if site.process is not None:
+            site.stop()
+        for pid in site.pids() - {os.getpid()}:
+            os.kill(pid, signal.SIGKILL)

@@ -1,0 +1,1 @@
+"""What the tests share: sites made and run as a user does it, students over HTTP, students in a browser."""
