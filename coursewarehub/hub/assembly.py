@@ -116,6 +116,8 @@ def lasting_servers(c: Config, _: Order) -> None:
     c.JupyterHub.cleanup_servers = False
     c.JupyterHub.cleanup_proxy = False
     c.JupyterHub.last_activity_interval = 60
+    # A server that does not answer must not keep the others waiting for their hub.
+    c.JupyterHub.init_spawners_timeout = 1
 
 
 def edge(c: Config, order: Order) -> None:
@@ -166,6 +168,7 @@ def servers(c: Config, order: Order) -> None:
     start = course.content.start if course.content else None
     c.Spawner.default_url = f"/lab/tree/{quote(start)}" if start else "/lab"
     c.Spawner.disable_user_config = True
+    c.Spawner.poll_interval = 5
     c.Spawner.mem_limit = course.resources.memory
     c.Spawner.cpu_limit = course.resources.cpu
     c.Spawner.start_timeout = 300

@@ -50,6 +50,16 @@ def apply_limits(limits: ProcessLimits) -> None:
         if hard != resource.RLIM_INFINITY:
             value = min(value, hard)
         resource.setrlimit(which, (value, value))
+    if limits.cores is not None:
+        _keep_to_cores(limits.cores)
+
+
+def _keep_to_cores(count: int) -> None:
+    """Run on `count` of the cores this process may use, spread over the machine by pid."""
+    available = sorted(os.sched_getaffinity(0))
+    if count < len(available):
+        first = os.getpid() % len(available)
+        os.sched_setaffinity(0, [available[(first + i) % len(available)] for i in range(count)])
 
 
 @dataclass(frozen=True)

@@ -40,12 +40,14 @@ class ProcessLimits:
     """Resource limits of one process and what it starts (setrlimit(2)); None leaves the parent's.
 
     `data_bytes` bounds each process's private writable memory (RLIMIT_DATA), `open_files` its descriptors.
-    `processes` (RLIMIT_NPROC) counts all processes of the Unix account and does not bind root.
+    `processes` (RLIMIT_NPROC) counts all processes of the Unix account and does not bind root. `cores` is the number of
+    processor cores it may use (sched_setaffinity(2)).
     """
 
     data_bytes: int | None = None
     open_files: int | None = None
     processes: int | None = None
+    cores: int | None = None
 
 
 @dataclass(frozen=True)

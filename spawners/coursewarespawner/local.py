@@ -8,6 +8,7 @@ account can read. For strangers, use a container spawner.
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -148,6 +149,7 @@ class CoursewareLocalSpawner(Spawner):
                 data_bytes=int(self.mem_limit) if self.mem_limit else None,
                 open_files=self.open_files,
                 processes=self.processes,
+                cores=math.ceil(self.cpu_limit) if self.cpu_limit else None,
             ),
         )
         try:
@@ -155,7 +157,8 @@ class CoursewareLocalSpawner(Spawner):
         except (OSError, StartRefused) as error:
             raise RuntimeError(f"Your server could not be started: {error}.") from error
         self.record = started.record
-        # Stored at once: a hub that is killed while this server starts knows it again.
+        # Stored at once: a hub that is killed while this server starts knows it, and its address, again.
+        self.server.ip, self.server.port = "127.0.0.1", started.record.port
         self.orm_spawner.state = self.get_state()
         session = object_session(self.orm_spawner)
         if session is not None:
