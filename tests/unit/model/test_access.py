@@ -147,4 +147,4 @@ def test_edges_of_the_dates(dates: dict[str, str], now: datetime, reason: Reason
 
 def test_now_needs_a_time_zone() -> None:
     with pytest.raises(ValueError, match="time zone"):
-        decide(course(state="open"), "the-owner", now=datetime(2026, 5, 1))  # noqa: DTZ001
+        decide(course(state="open"), "the-owner", now=datetime(2026, 5, 1))

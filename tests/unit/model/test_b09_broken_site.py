@@ -27,6 +27,10 @@ TEXTS: dict[str, tuple[str | bytes, int, str]] = {
     "open-quote": ("mode: production\ntitle: 'abc\n\n\n", 2, "a quote that is never closed"),
     "open-brace": ("title: a\nedge: {port: 1\n\n", 2, "a `[` or `{` that is never closed"),
     "bad-indent": ("edge:\n    port: 1\n  host: localhost\n", 3, "indented differently"),
+    "stray-bracket": ("title: a\nmode: ]\n", 2, "where a value should be"),
+    "stray-indent": ("  mode: production\ntitle: a\n", 2, "does not belong to the lines above it"),
+    "text-behind-a-bar": ("title: | a\n", 1, "has text behind a `|` or `>`"),
+    "star": ("title: * a\n", 1, "starts with a special character (quote it)"),
     "special-character": ("title: @home\n", 1, "starts with a special character (quote it)"),
     "bad-escape": ('title: "C:\\qux"\n', 1, "an unknown `\\` escape"),
     "tag": ("title: !!python/name:os.system x\n", 1, "uses a YAML tag"),
@@ -98,12 +102,12 @@ TEXTS: dict[str, tuple[str | bytes, int, str]] = {
     "acme-without-public-url": (
         "edge:\n  acme: {email: a@b.org}\n",
         2,
-        "needs `edge.public_url` with an https",
+        "needs `edge.public_url` with",
     ),
     "acme-with-http": (
         "edge:\n  public_url: http://a.org\n  acme: {email: a@b.org}\n",
         3,
-        "needs `edge.public_url` with an https",
+        "needs `edge.public_url` with",
     ),
     "acme-email": (
         "edge:\n  public_url: https://a.org\n  acme:\n    email: me\n",

@@ -120,6 +120,8 @@ TEXTS: dict[str, tuple[str, int, str]] = {
     "git-over-http": ("content: {git: 'http://a.org/c.git'}\n", 3, "an `https://` or `ssh://` URL"),
     "git-like-scp": ("content: {git: 'git@a.org:c.git'}\n", 3, "an `https://` or `ssh://` URL"),
     "git-option": ("content: {git: 'ssh://-oProxyCommand=x/c'}\n", 3, "an `https://` or `ssh://` URL"),
+    "git-option-behind-a-user": ("content: {git: 'ssh://git@-oX/c'}\n", 3, "an `https://` or `ssh://` URL"),
+    "git-with-token": ("content: {git: 'https://hunter2@a.org/c'}\n", 3, "a user name or password in it"),
     "git-with-password": (
         "content: {git: 'https://me:hunter2@a.org/c.git'}\n",
         3,
@@ -227,6 +229,13 @@ def test_a_broken_course_leaves_the_others(site: Any) -> None:
     assert [problem.file for problem in loaded.problems] == ["courses.d/broken.yaml"]
 
 
+@pytest.mark.parametrize("url", ["https://a.org:8443/x/c.git", "ssh://git@a.org/c.git", "https://a.org/~x/c"])
+@pytest.mark.parametrize("ref", ["main", "feature/a-b", "v1.2", "0" * 40])
+def test_git_content_is_accepted(site: Any, url: str, ref: str) -> None:
+    site.write("courses.d/demo.yaml", f"{HEAD}content: {{git: '{url}', ref: '{ref}'}}\n")
+    assert site.run("check").code == 0
+
+
 # --- what reaches beyond the file --------------------------------------------------------------
 
 LOGIN = "authentication:\n  method: dummy\n"
@@ -287,9 +296,7 @@ def test_b10_secret_file_is_empty(site: Any, content: str) -> None:
 def test_b10_secret_file_is_a_folder(site: Any) -> None:
     site.write("courses.d/demo.yaml", HEAD + LOGIN + "  password: file:secrets\n")
     (site.root / "secrets").mkdir(mode=0o700)
-    site.assert_refused(
-        "courses.d/demo.yaml:5", "the secret file `secrets` cannot be read: not a regular file"
-    )
+    site.assert_refused("courses.d/demo.yaml:5", "`secrets` cannot be read: not a regular file")
 
 
 def test_b10_secret_variable_is_not_set(site: Any, monkeypatch: pytest.MonkeyPatch) -> None:

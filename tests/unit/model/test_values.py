@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +58,7 @@ def test_sizes(text: str, count: int) -> None:
     assert parse_bytes(format_bytes(count)) == count
 
 
-@pytest.mark.parametrize(
-    "text", ["", "2", "2GB", "2 gigs", "-2G", "G", "2  G", "1e3M", "２G", "2G\n", "0x1G"]
-)
+@pytest.mark.parametrize("text", ["", "2", "2GB", "2 gigs", "-2G", "G", "2  G", "1e3M", "２G", "2G\n", "1X"])
 def test_what_is_no_size(text: str) -> None:
     with pytest.raises(ValueError, match="not a size"):
         parse_bytes(text)
@@ -70,9 +68,9 @@ def test_what_is_no_size(text: str) -> None:
     ("text", "moment"),
     [
         ("2026-04-01", date(2026, 4, 1)),
-        ("2026-04-01T09:00Z", datetime(2026, 4, 1, 9, tzinfo=timezone.utc)),
+        ("2026-04-01T09:00Z", datetime(2026, 4, 1, 9, tzinfo=UTC)),
         ("2026-04-01 09:00:30+09:00", datetime(2026, 4, 1, 9, 0, 30, tzinfo=timezone(timedelta(hours=9)))),
-        ("2026-04-01t09:00z", datetime(2026, 4, 1, 9, tzinfo=timezone.utc)),
+        ("2026-04-01t09:00z", datetime(2026, 4, 1, 9, tzinfo=UTC)),
     ],
 )
 def test_moments(text: str, moment: date) -> None:
@@ -81,9 +79,7 @@ def test_moments(text: str, moment: date) -> None:
     assert type(made.dates.opens) is type(moment)
 
 
-@pytest.mark.parametrize(
-    "text", ["20260401", "2026-4-1", "2026-W14-3", "2026-04-01T25:00Z", "2026-04-01T09Z"]
-)
+@pytest.mark.parametrize("text", ["20260401", "2026-4-1", "2026-W14-3", "2026-04-01T25:00Z", "2026-04-01T9Z"])
 def test_what_is_no_moment(text: str) -> None:
     with pytest.raises(ValidationError):
         Course.model_validate({"id": "demo", "title": "D", "dates": {"opens": text}})
@@ -183,7 +179,7 @@ def test_secret_variables() -> None:
     ref = SecretRef.parse("env:WORKSHOP")
     assert ref.resolve(Path(), {"WORKSHOP": "hunter2"}) == SecretStr("hunter2")
     for environ in ({}, {"WORKSHOP": ""}):
-        with pytest.raises(ConfigurationError, match="`WORKSHOP` is (not set|empty)"):
+        with pytest.raises(ConfigurationError, match=r"`WORKSHOP` is (not set|empty)"):
             ref.resolve(Path(), environ)
 
 

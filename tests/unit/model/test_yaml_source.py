@@ -87,7 +87,7 @@ def test_aliases_stand_for_their_values() -> None:
 def test_too_many_values(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(yaml_source, "MOST_VALUES", 100)
     assert len(parse("a: [" + "1," * 100 + "]", "f").data["a"]) == 100
-    with pytest.raises(ConfigurationError, match="^f:1: holds more than 100 values$"):
+    with pytest.raises(ConfigurationError, match=r"^f:1: holds more than 100 values$"):
         parse("a: [" + "1," * 101 + "]", "f")
 
 
@@ -111,8 +111,8 @@ def test_mutilated_files_give_sentences(tmp_path: Path, seed: int) -> None:
 
 PIECES = (
     b"\t", b"\n", b":", b" ", b"- ", b"[", b"}", b"*", b"&a ", b"!", b"'", b'"', b"%", b"\0", b"\xff",
-    b"\xef\xbb\xbf", b"---\n", b"? ", b"|", b"> ", b"<<: ", b"\\", b"#", b",", b"null", b"1e9", b"{x: 1}", b"\r",
-    "\u2028".encode(), "\u200b".encode(), b'"\\ud800"', b"9" * 5000, b"@", b"`",
+    b"\xef\xbb\xbf", b"---\n", b"? ", b"|", b"> ", b"<<: ", b"\\", b"#", b",", b"null", b"1e9", b"{x: 1}",
+    b"\r", "\u2028".encode(), "\u200b".encode(), b'"\\ud800"', b"9" * 5000, b"@", b"`",
 )  # fmt: skip
 
 

@@ -1,0 +1,84 @@
+"""A course in words, for `coursewarehub course show`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import date
+from itertools import chain
+
+from coursewarehub.model.content import Content
+from coursewarehub.model.course import Course
+from coursewarehub.model.values import LocalizedText, format_bytes, format_duration
+
+_MOST_NAMES = 20
+_WIDTH = 13
+
+
+def described(course: Course) -> str:
+    """Return lines of text about a course; secrets are named, never read."""
+    lines = chain(_what(course), _who(course), _how(course))
+    return "\n".join(f"{label:{_WIDTH}}{text}".rstrip() for label, text in lines)
+
+
+def _what(course: Course) -> Iterator[tuple[str, str]]:
+    yield "id", course.id
+    yield from _texts("title", course.title)
+    yield from _texts("description", course.description)
+    yield "language", course.language
+    yield "state", course.state
+    yield "dates", _dates(course.dates.opens, course.dates.closes)
+
+
+def _texts(label: str, value: LocalizedText) -> Iterator[tuple[str, str]]:
+    for text in filter(None, value.texts()):
+        yield label, text.replace("\n", "\n" + " " * _WIDTH)
+        label = ""
+
+
+def _dates(opens: date | None, closes: date | None) -> str:
+    if opens is None and closes is None:
+        return "always"
+    start = f"from {opens.isoformat()}" if opens else ""
+    end = f"to {closes.isoformat()}" if closes else ""
+    return f"{start} {end}".strip()
+
+
+def _who(course: Course) -> Iterator[tuple[str, str]]:
+    login = course.authentication
+    yield "login", login.method + (" (workshop)" if login.workshop else "")
+    yield "password", str(login.password) if login.password else "generated, in the state folder"
+    if login.self_chosen_names:
+        yield "names", "anybody with the password may choose one"
+    for role, names in course.members.by_role().items():
+        yield f"{role}s", _names(names)
+
+
+def _names(names: Sequence[str]) -> str:
+    if not names:
+        return "none"
+    more = f", and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return f"({len(names)}) {', '.join(names[:_MOST_NAMES])}{more}"
+
+
+def _how(course: Course) -> Iterator[tuple[str, str]]:
+    resources, limits = course.resources, course.limits
+    yield (
+        "one server",
+        f"{format_bytes(resources.memory)} memory, {resources.cpu:g} cores, "
+        f"{resources.processes} processes, {resources.open_files} open files",
+    )
+    yield "all servers", "no limit" if limits.servers is None else f"at most {limits.servers} at once"
+    yield "idle after", format_duration(limits.idle_server)
+    if course.image is not None:
+        yield "image", course.image
+    yield "content", _content(course.content)
+    if course.content is not None and course.content.start is not None:
+        yield "start", course.content.start
+
+
+def _content(content: Content | None) -> str:
+    if content is None:
+        return "none"
+    if content.folder is not None:
+        return f"folder {content.folder}"
+    return f"git {content.git}" + (f" at {content.ref}" if content.ref else "")

@@ -1,0 +1,73 @@
+"""The configuration of a site and its courses: models, strict loader, access decisions, names.
+
+Runs in: every process. Pure: reads files when asked to load or check, writes nothing, starts
+nothing. Names are imported on first use, so that `import coursewarehub.model` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from coursewarehub.model.access import STAFF, Decision, Reason, decide
+    from coursewarehub.model.course import Course, CourseState, Role
+    from coursewarehub.model.load import (
+        LoadedSite,
+        check_site,
+        course_file,
+        load_course,
+        load_site,
+        usable,
+    )
+    from coursewarehub.model.names import normalise_name, object_name, valid_name
+    from coursewarehub.model.problems import ConfigurationError, Problem
+    from coursewarehub.model.secret import SecretRef
+    from coursewarehub.model.site import Site
+    from coursewarehub.model.values import ByteSize, Duration, LocalizedText
+
+__all__ = [
+    "STAFF",
+    "ByteSize",
+    "ConfigurationError",
+    "Course",
+    "CourseState",
+    "Decision",
+    "Duration",
+    "LoadedSite",
+    "LocalizedText",
+    "Problem",
+    "Reason",
+    "Role",
+    "SecretRef",
+    "Site",
+    "check_site",
+    "course_file",
+    "decide",
+    "load_course",
+    "load_site",
+    "normalise_name",
+    "object_name",
+    "usable",
+    "valid_name",
+]
+
+_HOME = {
+    "access": ("STAFF", "Decision", "Reason", "decide"),
+    "course": ("Course", "CourseState", "Role"),
+    "load": ("LoadedSite", "check_site", "course_file", "load_course", "load_site", "usable"),
+    "names": ("normalise_name", "object_name", "valid_name"),
+    "problems": ("ConfigurationError", "Problem"),
+    "secret": ("SecretRef",),
+    "site": ("Site",),
+    "values": ("ByteSize", "Duration", "LocalizedText"),
+}
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,122 @@
+"""Checks that reach beyond one file: other files, the environment, one setting against another."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from coursewarehub.model.content import Content
+from coursewarehub.model.course import Course, CourseState
+from coursewarehub.model.problems import ConfigurationError, Problem, quoted
+from coursewarehub.model.site import Site, Tls
+from coursewarehub.model.yaml_source import KeyPath, Source
+
+
+def site_problems(root: Path, site: Site, source: Source) -> Iterator[Problem]:
+    """Yield what is wrong with `site.yaml` beyond its text: the certificate's files."""
+    if site.edge.tls is not None:
+        yield from _tls_problems(root, site.edge.tls, source)
+
+
+def course_problems(
+    root: Path, site: Site, course: Course, source: Source, environ: Mapping[str, str]
+) -> Iterator[Problem]:
+    """Yield why a course cannot run on this site; an archived course does not have to."""
+    if course.state is CourseState.ARCHIVED:
+        return
+    yield from _login_problems(site, course, source)
+    yield from _secret_problems(root, course, source, environ)
+    if course.content is not None and course.content.folder is not None:
+        yield from _folder_problems(root, course.content, course.content.folder, source)
+
+
+def _login_problems(site: Site, course: Course, source: Source) -> Iterator[Problem]:
+    login = course.authentication
+    if site.mode == "production" and not login.workshop:
+        yield source.problem(
+            ("authentication", "method"),
+            "`authentication.method` is `dummy`, one password shared by everybody, which "
+            "production mode refuses",
+            "write `workshop: true` in `authentication` if that is what you want",
+        )
+    unguarded = site.spawner.kind == "local" and not site.spawner.accept_strangers
+    if login.self_chosen_names and unguarded and site.edge.is_public():
+        yield source.problem(
+            ("authentication", "self_chosen_names"),
+            "`authentication.self_chosen_names` lets strangers run programs on this machine, "
+            "because the site is public and the spawner is `local`",
+            "remove it, listen on `127.0.0.1`, or accept it with `accept_strangers: true` in "
+            "`spawner` of site.yaml",
+        )
+
+
+def _secret_problems(
+    root: Path, course: Course, source: Source, environ: Mapping[str, str]
+) -> Iterator[Problem]:
+    password = course.authentication.password
+    if password is None:
+        return
+    try:
+        password.resolve(root, environ)
+    except ConfigurationError as error:
+        for problem in error.problems:
+            yield source.problem(("authentication", "password"), problem.message, problem.hint)
+
+
+def _folder_problems(root: Path, content: Content, folder: str, source: Source) -> Iterator[Problem]:
+    path: KeyPath = ("content", "folder")
+    if not (root / folder).is_dir():
+        yield source.problem(path, f"the content folder {quoted(folder)} does not exist")
+        return
+    private = _private_folder(root, folder)
+    if private is not None:
+        message = f"the content folder {quoted(folder)} would show students {private}"
+        yield source.problem(path, message, "give the materials a folder of their own")
+    elif content.start is not None and not (root / folder / content.start).is_file():
+        message = f"the content folder has no file {quoted(content.start)}"
+        yield source.problem(("content", "start"), message)
+
+
+def _private_folder(root: Path, folder: str) -> str | None:
+    """Return which part of the site, not meant for students, `folder` holds or is in."""
+    content = (root / folder).resolve()
+    for name, what in (("state", "the site's secrets"), ("homes", "the homes of others")):
+        private = (root / name).resolve()
+        if content.is_relative_to(private) or private.is_relative_to(content):
+            return what
+    return None
+
+
+def _tls_problems(root: Path, tls: Tls, source: Source) -> Iterator[Problem]:
+    files = {"certificate": root / tls.certificate, "key": root / tls.key}
+    missing = False
+    for key, file in files.items():
+        if not (file.is_file() and os.access(file, os.R_OK)):
+            missing = True
+            message = f"the {key} file {quoted(getattr(tls, key))} does not exist or is unreadable"
+            yield source.problem(("edge", "tls", key), message)
+    if missing:
+        return
+    if files["key"].stat().st_mode & 0o007:
+        message = f"the key file {quoted(tls.key)} can be read by everybody"
+        yield source.problem(("edge", "tls", "key"), message, f"run `chmod 600 {tls.key}`")
+    reason = _mismatch(files["certificate"], files["key"])
+    if reason is not None:
+        yield source.problem(("edge", "tls"), reason)
+
+
+def _mismatch(certificate: Path, key: Path) -> str | None:
+    """Return why the two files do not make a certificate that a server can use."""
+    import ssl  # large, and few sites have a certificate of their own
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(certificate, key, password="")
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            return "the key does not belong to the certificate"
+        return "the certificate and key are not PEM files with a certificate and an open key"
+    except (OSError, ValueError):
+        return "the certificate and key cannot be read"
+    return None

@@ -1,0 +1,229 @@
+"""`courses.d/<id>.yaml`: one course."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints, model_validator
+
+from coursewarehub.model.content import Content
+from coursewarehub.model.secret import SecretReference
+from coursewarehub.model.values import (
+    ByteSize,
+    Duration,
+    Expect,
+    LocalizedText,
+    Moment,
+    Settings,
+    Title,
+    UserNames,
+    refusal,
+)
+
+COURSE_ID = r"^[a-z][a-z0-9-]{0,30}[a-z0-9]$"
+
+
+def is_course_id(text: str) -> bool:
+    """Whether a text can be the id of a course."""
+    return re.fullmatch(COURSE_ID, text) is not None
+
+
+class CourseState(StrEnum):
+    """How far a course is in its life."""
+
+    DRAFT = "draft"
+    OPEN = "open"
+    CLOSED = "closed"
+    ARCHIVED = "archived"
+
+
+class Role(StrEnum):
+    """What a person is in one course; it gives no right anywhere else."""
+
+    OWNER = "owner"
+    INSTRUCTOR = "instructor"
+    ASSISTANT = "assistant"
+    STUDENT = "student"
+    OBSERVER = "observer"
+
+
+class Dates(Settings):
+    """When students and observers may enter; owners, instructors and assistants always may."""
+
+    opens: Moment | None = Field(
+        None,
+        description="First day, or moment, of the course. A day without a time starts at "
+        "midnight where the server is.",
+        examples=["2026-04-01"],
+    )
+    closes: Moment | None = Field(
+        None,
+        description="Last day (it counts in full) or last moment of the course.",
+        examples=["2026-07-31"],
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Dates:
+        if self.opens is None or self.closes is None:
+            return self
+        if isinstance(self.opens, datetime) and isinstance(self.closes, datetime):
+            ordered = self.opens < self.closes
+        else:
+            ordered = _day(self.opens) <= _day(self.closes)
+        if not ordered:
+            raise refusal("must be after `opens`", at=("closes",))
+        return self
+
+
+def _day(moment: date) -> date:
+    return moment.date() if isinstance(moment, datetime) else moment
+
+
+class DummyAuthentication(Settings):
+    """One password shared by everybody in the course: for workshops and for trying things out."""
+
+    # A second method makes `Course.authentication` a union of such classes, told apart by
+    # `method`; the loader's messages already understand that.
+    method: Literal["dummy"] = Field(
+        description="How people log in; `dummy` asks for a name and the shared password."
+    )
+    password: SecretReference | None = Field(
+        None,
+        description="The shared password: `file:PATH` (readable by its owner only) or `env:NAME`. "
+        "By default one is generated once, in the site's state folder.",
+        examples=["file:secrets/workshop"],
+    )
+    workshop: bool = Field(
+        False,
+        description="Confirms that a shared password is what you want; production mode refuses "
+        "`dummy` without it.",
+    )
+    self_chosen_names: bool = Field(
+        False,
+        description="With `true` anybody who knows the password may choose a name and enter as a student.",
+    )
+
+
+class Members(Settings):
+    """Who takes part, by role."""
+
+    owners: UserNames = Field((), description="Responsible for the course.", examples=[["prof-tanaka"]])
+    instructors: UserNames = Field((), description="Teach the course.", examples=[["suzuki"]])
+    assistants: UserNames = Field((), description="Help teaching and grading.", examples=[["lee"]])
+    students: UserNames = Field((), description="Learn.", examples=[["alice", "bob"]])
+    observers: UserNames = Field((), description="Look on without taking part.", examples=[["eve"]])
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Members:
+        seen: dict[str, tuple[str, int]] = {}
+        for role, index, name in self._entries():
+            if name in seen:
+                raise refusal(_twice(name, *seen[name], role), at=(role, index))
+            seen[name] = role, index
+        return self
+
+    def _entries(self) -> Iterator[tuple[str, int, str]]:
+        for role in _ROLE_OF_LIST:
+            for index, name in enumerate(getattr(self, role)):
+                yield role, index, name
+
+    def role_of(self, name: str) -> Role | None:
+        """Return the role of a normalised user name."""
+        for names, role in _ROLE_OF_LIST.items():
+            if name in getattr(self, names):
+                return role
+        return None
+
+    def by_role(self) -> dict[Role, tuple[str, ...]]:
+        """Return the user names of every role."""
+        return {role: getattr(self, names) for names, role in _ROLE_OF_LIST.items()}
+
+
+_ROLE_OF_LIST = {f"{role}s": role for role in Role}
+
+
+def _twice(name: str, first: str, index: int, second: str) -> str:
+    if first == second:
+        return f"repeats `{name}`, which is item {index + 1} of the same list"
+    return f"is `{name}`, who is in `{first}` as well; keep the name in one list"
+
+
+class Resources(Settings):
+    """Limits of one learner's server."""
+
+    memory: ByteSize = Field(2 * 1024**3, description="Memory; `1G` is 1024 MiB.")
+    cpu: float = Field(2.0, ge=0.05, le=1024, description="Processor cores; parts such as 0.5 are possible.")
+    processes: int = Field(512, ge=32, le=1_000_000, description="Processes and threads.")
+    open_files: int = Field(4096, ge=256, le=1_000_000, description="Open files of one process.")
+
+
+class Limits(Settings):
+    """Limits of the course as a whole."""
+
+    servers: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
+        None,
+        description="Most learners' servers at once; by default there is no such limit.",
+        examples=[100],
+    )
+    idle_server: Duration = Field(3600, description="Stop a learner's server that has been idle for so long.")
+
+
+class Course(Settings):
+    """One file `courses.d/<id>.yaml`."""
+
+    id: Annotated[
+        str,
+        StringConstraints(pattern=COURSE_ID),
+        Expect(
+            "text of 2 to 32 lower-case letters, digits and dashes that starts with a letter and "
+            "does not end with a dash"
+        ),
+    ] = Field(
+        description="Name of the course in URLs; the file is called `<id>.yaml`.",
+        examples=["python-basics"],
+    )
+    title: Title = Field(
+        description="Title of the course: one text, or one per language (`{en: ..., ja: ..., fr: ...}`).",
+        examples=["Python basics"],
+    )
+    description: LocalizedText = Field(
+        LocalizedText(""), description="What the portal says about the course."
+    )
+    language: Annotated[
+        str,
+        StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$"),
+        Expect("a language tag such as `en`, `ja` or `pt-BR`"),
+    ] = Field("en", description="Language the course is taught in.")
+    dates: Dates = Field(Dates(), description="When students may enter.")
+    state: CourseState = Field(
+        CourseState.DRAFT,
+        description="`draft`: only owners, instructors and assistants enter, and the portal does "
+        "not show it; `open`: everybody does; `closed`: students no longer enter; `archived`: "
+        "nobody does.",
+    )
+    authentication: DummyAuthentication = Field(
+        DummyAuthentication(method="dummy"), description="How people log in."
+    )
+    members: Members = Field(Members(), description="Who takes part, by role.")
+    image: (
+        Annotated[
+            str,
+            StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:@-]{0,254}$"),
+            Expect("the name of a container image"),
+        ]
+        | None
+    ) = Field(
+        None,
+        description="Container image of the learners' servers; the `local` spawner ignores it.",
+        examples=["example.org/teaching/python:2026.1"],
+    )
+    resources: Resources = Field(Resources(), description="Limits of one learner's server.")
+    content: Content | None = Field(
+        None,
+        description="Where the materials come from; without it learners start in an empty folder.",
+    )
+    limits: Limits = Field(Limits(), description="Limits of the course as a whole.")

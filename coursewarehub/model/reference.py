@@ -1,0 +1,79 @@
+"""The reference page of the configuration (MyST Markdown), written from the models."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from coursewarehub.model.course import Course
+from coursewarehub.model.example import yaml_value
+from coursewarehub.model.shape import Shape, default_value
+from coursewarehub.model.site import Site
+
+_INTRODUCTION = """\
+# Configuration
+
+A site is a folder with one file `site.yaml` and one file `courses.d/<id>.yaml` per course. Both are
+YAML 1.2: only `true` and `false` are yes and no, and text that looks like a number goes in quotes.
+Unknown keys are refused. `coursewarehub check` names every problem with its file and line;
+`coursewarehub schema site` and `coursewarehub schema course` print the JSON Schemas for your editor.
+
+Paths are relative to the site folder. Secrets never stand in these files: a key that needs one takes
+`file:PATH` (a file only its owner can read) or `env:NAME` (an environment variable).
+
+This page is generated from the models: `python -m coursewarehub.model.schema --write docs/reference`.
+"""
+
+_TITLES: tuple[tuple[type[BaseModel], str, str], ...] = (
+    (Site, "`site.yaml`", "site.example.yaml"),
+    (Course, "`courses.d/<id>.yaml`", "course.example.yaml"),
+)
+
+
+def reference_page() -> str:
+    """Return the page: for each file a table per mapping, then the commented example."""
+    parts = [_INTRODUCTION]
+    for model, title, example in _TITLES:
+        parts.append(f"## {title}\n\n{_sentence(model)}\n\n{_table(model)}")
+        parts += _sections(model, ())
+        parts.append(f"### Example of {title}\n\n```{{literalinclude}} {example}\n:language: yaml\n```\n")
+    return "\n".join(parts)
+
+
+def _sections(model: type[BaseModel], path: tuple[str, ...]) -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        section = Shape.of_field(field).model
+        if section is not None:
+            inner = (*path, name)
+            yield f"### `{'.'.join(inner)}`\n\n{_sentence(section)}\n\n{_table(section)}"
+            yield from _sections(section, inner)
+
+
+def _sentence(model: type[BaseModel]) -> str:
+    return inspect.cleandoc(model.__doc__ or "")
+
+
+def _table(model: type[BaseModel]) -> str:
+    rows = ["| Key | Value | Default | Meaning |", "| --- | --- | --- | --- |"]
+    for name, field in model.model_fields.items():
+        cells = (f"`{name}`", _accepts(field), _default(model, name, field), field.description or "")
+        rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(rows) + "\n"
+
+
+def _accepts(field: FieldInfo) -> str:
+    shape = Shape.of_field(field)
+    return "a mapping, see below" if shape.model is not None else shape.expected()
+
+
+def _default(model: type[BaseModel], name: str, field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    if field.default is None:
+        return "none"
+    if Shape.of_field(field).model is not None:
+        return "its defaults"
+    return f"`{yaml_value(default_value(model, name))}`"

@@ -1,0 +1,146 @@
+"""What the models accept at a place, read off their annotations.
+
+The messages of the loader, the reference page and the commented examples all take it from here.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+
+import annotated_types as bounds
+from pydantic import BaseModel, RootModel, Tag
+from pydantic.fields import FieldInfo
+
+from coursewarehub.model.problems import quoted
+from coursewarehub.model.values import Expect
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A type without its `Annotated` and `| None` wrappers, and the metadata they carried."""
+
+    type: Any
+    metadata: tuple[Any, ...] = ()
+
+    @classmethod
+    def of(cls, annotation: Any, metadata: tuple[Any, ...] = ()) -> Shape:
+        """Unwrap an annotation."""
+        while True:
+            if get_origin(annotation) is Annotated:
+                metadata = (*metadata, *_flat(annotation.__metadata__))
+                annotation = annotation.__origin__
+            elif len(members := _members(annotation)) == 1:
+                annotation = members[0]
+            else:
+                return cls(annotation, metadata)
+
+    @classmethod
+    def of_field(cls, field: FieldInfo) -> Shape:
+        """Return the shape of a model's field."""
+        return cls.of(field.annotation, tuple(field.metadata))
+
+    @property
+    def model(self) -> type[BaseModel] | None:
+        """The model, when this is a mapping with known keys."""
+        if isinstance(self.type, type) and issubclass(self.type, BaseModel):
+            return None if issubclass(self.type, RootModel) else self.type
+        return None
+
+    def find(self, kind: type[_T]) -> _T | None:
+        """Return the metadata of one kind."""
+        return next((item for item in self.metadata if isinstance(item, kind)), None)
+
+    def expected(self) -> str:
+        """Finish the sentence "it must be ..."."""
+        expect = self.find(Expect)
+        if expect is not None:
+            return expect.text
+        if self.model is not None:
+            return f"a mapping with keys such as {quoted(next(iter(self.model.model_fields)))}"
+        if isinstance(self.type, type) and issubclass(self.type, RootModel):
+            return next(self._branches()).expected()
+        return _simple(self.type) or self._number()
+
+    def step(self, segment: str | int) -> tuple[Shape, bool]:
+        """Follow one segment of an error's location.
+
+        Returns the shape there, and whether the segment is a key or index of the data (rather
+        than the tag of a union's member).
+        """
+        if isinstance(self.type, type) and issubclass(self.type, RootModel):
+            return Shape.of_field(self.type.model_fields["root"]).step(segment)
+        if self.model is not None:
+            field = self.model.model_fields.get(str(segment))
+            return (Shape.of_field(field) if field else UNKNOWN), True
+        if get_origin(self.type) is tuple:
+            return Shape.of(get_args(self.type)[0]), True
+        for branch in self._branches():
+            if branch.is_tagged(segment):
+                return branch, False
+        return UNKNOWN, True
+
+    def is_tagged(self, segment: str | int) -> bool:
+        """Whether this member of a union is the one with the tag `segment`."""
+        tag = self.find(Tag)
+        if tag is not None:
+            return tag.tag == segment
+        fields = self.model.model_fields.values() if self.model else ()
+        literals = [get_args(f.annotation) for f in fields if get_origin(f.annotation) is Literal]
+        return any(segment in values for values in literals)
+
+    def _branches(self) -> Iterator[Shape]:
+        annotation = self.type
+        if isinstance(annotation, type) and issubclass(annotation, RootModel):
+            annotation = annotation.model_fields["root"].annotation
+        return map(Shape.of, _members(annotation))
+
+    def _number(self) -> str:
+        noun = "a whole number" if self.type is int else "a number"
+        low, high = self.find(bounds.Ge), self.find(bounds.Le)
+        if low is not None and high is not None:
+            return f"{noun} from {low.ge} to {high.le}"
+        return noun
+
+
+UNKNOWN = Shape(None)
+
+
+def _flat(metadata: tuple[Any, ...]) -> Iterator[Any]:
+    """Yield metadata with what `Field(...)` stands for in its place."""
+    for item in metadata:
+        if isinstance(item, FieldInfo):
+            yield from item.metadata
+        else:
+            yield item
+
+
+def _members(annotation: Any) -> list[Any]:
+    if get_origin(annotation) not in {Union, types.UnionType}:
+        return []
+    return [member for member in get_args(annotation) if member is not type(None)]
+
+
+def _simple(kind: Any) -> str | None:
+    if get_origin(kind) is Literal:
+        return one_of(get_args(kind))
+    if isinstance(kind, type) and issubclass(kind, StrEnum):
+        return one_of([member.value for member in kind])
+    return {bool: "`true` or `false`", str: "text"}.get(kind)
+
+
+def one_of(values: Any) -> str:
+    """Return "`a`" or "one of `a`, `b`"."""
+    shown = ", ".join(quoted(str(value)) for value in values)
+    return f"one of {shown}" if len(values) > 1 else shown
+
+
+def default_value(model: type[BaseModel], name: str) -> Any:
+    """Return a field's default as a file would say it (`15m` for 900 seconds)."""
+    holder = model.model_construct(None, **{name: model.model_fields[name].default})
+    return holder.model_dump(mode="json", include={name})[name]

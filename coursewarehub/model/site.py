@@ -1,0 +1,203 @@
+"""`site.yaml`: what holds for the whole site."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
+
+from coursewarehub.model.values import (
+    Duration,
+    Expect,
+    LocalizedText,
+    PageLanguage,
+    Settings,
+    Title,
+    refusal,
+)
+
+_LABEL = r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)"
+_HOST_NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*", re.ASCII)
+
+
+def _host(value: str) -> str:
+    if not _is_host(value):
+        raise ValueError("not a host")
+    return value
+
+
+def _is_host(value: str) -> bool:
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        numeric = re.fullmatch(r"[0-9.]+", value) is not None
+        return not numeric and _HOST_NAME.fullmatch(value) is not None
+    return True
+
+
+def _web_url(value: str, *, path: bool) -> str:
+    try:
+        parts = urlsplit(value)
+        valid = parts.scheme in {"http", "https"} and _is_host(parts.hostname or "")
+        valid = valid and parts.port != 0 and re.search(r"[\s\\]", value) is None
+    except ValueError:
+        valid = False
+    if not valid:
+        raise ValueError("not a URL")
+    if "@" in parts.netloc:
+        raise refusal("must not have a user name or password in it")
+    if parts.query or parts.fragment or "?" in value or "#" in value:
+        raise refusal("must not have a `?` or `#` in it")
+    if not path and parts.path not in {"", "/"}:
+        raise refusal("must not have a path", hint="courses are at `/courses/<id>/` below it")
+    return value if path else f"{parts.scheme}://{parts.netloc.lower()}"
+
+
+def _public_url(value: str) -> str:
+    return _web_url(value, path=False)
+
+
+def _directory_url(value: str) -> str:
+    if not value.startswith("https:"):
+        raise ValueError("not an https URL")
+    return _web_url(value, path=True)
+
+
+PlainPath = Annotated[
+    str,
+    StringConstraints(pattern=r"^[^\x00-\x1f\x7f]+$", max_length=1024),
+    Expect("the path of a file, relative to the site folder"),
+]
+
+
+class Tls(Settings):
+    """A certificate of your own for https."""
+
+    certificate: PlainPath = Field(
+        description="File with the certificate and its chain (PEM).",
+        examples=["tls/certificate.pem"],
+    )
+    key: PlainPath = Field(
+        description="File with the private key (PEM); nobody else may be able to read it.",
+        examples=["tls/key.pem"],
+    )
+
+
+class Acme(Settings):
+    """A certificate fetched and renewed by ACME, for instance from Let's Encrypt."""
+
+    email: Annotated[
+        str,
+        StringConstraints(pattern=r"^[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+\.[^@\s\x00-\x1f]+$"),
+        Expect("an e-mail address"),
+    ] = Field(
+        description="Address that is told about certificates about to expire.",
+        examples=["admin@example.org"],
+    )
+    directory_url: Annotated[str, AfterValidator(_directory_url), Expect("an https URL")] | None = Field(
+        None,
+        description="Directory of the certificate authority; the default is Let's Encrypt.",
+        examples=["https://acme-v02.api.letsencrypt.org/directory"],
+    )
+
+
+class Edge(Settings):
+    """The front door: where the site listens."""
+
+    host: Annotated[
+        str,
+        AfterValidator(_host),
+        Expect("an address to listen on, such as `127.0.0.1` or `0.0.0.0`"),
+    ] = Field(
+        "127.0.0.1",
+        description="Address to listen on. With `127.0.0.1` only this machine can reach the site; "
+        "`0.0.0.0` opens it to the network.",
+    )
+    port: int = Field(8000, ge=1, le=65535, description="Port to listen on.")
+    public_url: (
+        Annotated[
+            str,
+            AfterValidator(_public_url),
+            Expect("a URL such as `https://courses.example.org`"),
+        ]
+        | None
+    ) = Field(
+        None,
+        description="URL people type, without a path; needed behind another proxy.",
+        examples=["https://courses.example.org"],
+    )
+    tls: Tls | None = Field(None, description="A certificate of your own; not with `acme`.")
+    acme: Acme | None = Field(
+        None,
+        description="A certificate fetched by ACME; needs a `public_url` with https; not with `tls`.",
+    )
+
+    @model_validator(mode="after")
+    def _one_certificate(self) -> Edge:
+        if self.acme is None:
+            return self
+        if self.tls is not None:
+            raise refusal("cannot be combined with `tls`; remove one of the two", at=("acme",))
+        if not (self.public_url or "").startswith("https://"):
+            raise refusal("needs `edge.public_url` with an https URL", at=("acme",))
+        return self
+
+    def is_public(self) -> bool:
+        """Whether other machines may reach the site."""
+        public = urlsplit(self.public_url).hostname if self.public_url else None
+        return not (_is_loopback(self.host) and (public is None or _is_loopback(public)))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+class Hubs(Settings):
+    """What holds for the hub of every course."""
+
+    sleep_after: Duration = Field(
+        15 * 60,
+        description="Stop a hub with no running server and no request for so long; the next "
+        "request wakes it. `never` keeps all hubs running.",
+    )
+
+
+class Spawner(Settings):
+    """What runs the learners' servers."""
+
+    kind: Literal["local"] = Field("local", description="`local` runs them as processes of this machine.")
+    accept_strangers: bool = Field(
+        False,
+        description="Local processes do not shield the machine from its users, so a public site "
+        "on which anybody can choose a name is refused unless this is `true`.",
+    )
+    concurrent_starts: Annotated[int, Field(ge=1, le=1000)] | None = Field(
+        None,
+        description="How many servers may be starting at once; the default is the number of processor cores.",
+        examples=[4],
+    )
+
+
+class Site(Settings):
+    """The file `site.yaml` in the site folder."""
+
+    title: Title = Field(
+        LocalizedText("CoursewareHub"),
+        description="Title of the site: one text, or one per language (`{en: ..., ja: ..., fr: ...}`).",
+    )
+    mode: Literal["production", "development"] = Field(
+        "production",
+        description="`production` refuses what is only fit for trying things out; `development` allows it.",
+    )
+    language: PageLanguage = Field(
+        "en", description="Language of the pages for a browser that asks for none we have."
+    )
+    edge: Edge = Field(Edge(), description="The front door: where the site listens.")
+    hubs: Hubs = Field(Hubs(), description="What holds for the hub of every course.")
+    spawner: Spawner = Field(Spawner(), description="What runs the learners' servers.")
