@@ -64,6 +64,8 @@ def test_statistics_need_values() -> None:
         ((0.0,), (0.0,), Aim(value=0.0), None, True),
         ((10.0,), (4.0,), Aim(ratio=0.5, value=3.0), 0.4, False),
         ((10.0,), (0.0,), Aim(ratio=0.5), 0.0, True),
+        ((10.0,), (-3.0,), Aim(ratio=0.5), None, None),
+        ((-3.0,), (1.0,), Aim(ratio=0.5), None, None),
     ],
 )
 def test_ratio_and_verdict(
@@ -199,6 +201,7 @@ def test_sleeping_courses_are_compared_with_scaled_idle_ones() -> None:
     samples.add("stock", "idle pss", 1200.0)
     samples.add("ours", "idle pss", 400.0)
     samples.add("ours", "asleep pss", 150.0)
+    samples.add("ours", "part edge", 50.0)
     options = argparse.Namespace(courses=10, sleeping=100)
     found = {row.metric: row for row in hub_rows(samples, options)}
     idle = found["memory per idle course, PSS"]
@@ -207,5 +210,6 @@ def test_sleeping_courses_are_compared_with_scaled_idle_ones() -> None:
     assert (asleep.stock, asleep.ours) == ((12000.0,), (150.0,))
     assert asleep.met is True
     assert "scaled" in asleep.note
+    assert found["- of it edge"].ours == (50.0,)
     each = found["memory per sleeping course, PSS"]
     assert (each.stock, each.ours) == ((120.0,), (1.5,))
