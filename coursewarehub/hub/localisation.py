@@ -6,10 +6,11 @@ It is a Jinja extension, so JupyterHub's own setting switches it on, for both of
 
     c.JupyterHub.jinja_environment_options = {"extensions": [Localisation]}
 
-The language is the visitor's choice (`LANGUAGE_COOKIE`), else what the browser asks for, else the language the
-course is taught in, else the site's. The last two are read from the template variables `course["language"]` and
-`site_language`. The request is found through `static_url`, which JupyterHub puts into the values of every page and
-which is a method of the handler that answers it. Nothing is stored, so concurrent requests cannot mix.
+The language is the visitor's choice (`LANGUAGE_COOKIE`), else what the browser asks for, else the language
+the course is taught in, else the site's. The last two are read from the template variables
+`course["language"]` and `site_language`. The request is found through `static_url`, which JupyterHub puts
+into the values of every page and which is a method of the handler that answers it. Nothing is stored, so
+concurrent requests cannot mix.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from tornado.web import RequestHandler
 
 from coursewarehub.i18n import (
     LANGUAGE_COOKIE,
-    LanguageLink,
     N_,
+    LanguageLink,
     choose,
     language_links,
     translations,
@@ -34,9 +35,10 @@ from coursewarehub.i18n.jinja import install_catalogues
 UPSTREAM_LANGUAGE: Final = '<html lang="en">'
 """How JupyterHub's `page.html` begins, whatever language its blocks are in."""
 
-UPSTREAM_MESSAGES: Final = {
+KNOWN_MESSAGES: Final = {
     "Server requested": N_("Your notebook has been asked for."),
     "Spawning server...": N_("The notebook server is starting."),
+    "Starting": N_("The notebook server is starting."),
     "Login form invalid or expired. Try again.": N_(
         "The sign-in page was open for too long. Please sign in again."
     ),
@@ -44,7 +46,7 @@ UPSTREAM_MESSAGES: Final = {
         "All places of this course are taken. Try again in a few minutes."
     ),
 }
-"""Messages that JupyterHub itself shows to learners."""
+"""Messages that JupyterHub and spawners show to learners, and what our pages say for them."""
 
 
 @runtime_checkable
@@ -63,21 +65,24 @@ class Localisation(InternationalizationExtension):
         super().__init__(environment)
         install(environment)
 
-    def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
+    def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:  # noqa: ARG002
         """The template's source, in which the root element says the language of the request."""
         return source.replace(UPSTREAM_LANGUAGE, '<html lang="{{ language() }}">', 1)
 
 
 def install(environment: Environment) -> None:
-    """Give the templates `_` and `ngettext`, and the functions `language()`, `languages()`, `localised(text)`,
-    `translated(text)` and `upstream_messages()`. The environment must have Jinja's i18n extension."""
+    """Give the templates `_`, `ngettext` and a few functions; the environment must have the i18n extension.
+
+    The functions are `language()`, `languages()` for the language switch, `localised(text)` for a text of the
+    course, `translated(text)` for a message made elsewhere, and `known_messages()`.
+    """
     install_catalogues(environment, request_language)
     environment.globals.update(
         language=pass_context(request_language),
         languages=_languages,
         localised=_localised,
         translated=_translated,
-        upstream_messages=_upstream_messages,
+        known_messages=_known_messages,
     )
 
 
@@ -120,12 +125,12 @@ def _localised(context: Context, text: Any) -> str:
 @pass_context
 def _translated(context: Context, text: Any) -> str:
     """A message made elsewhere, in the page's language when our catalogues know it; never taken as markup."""
-    known = UPSTREAM_MESSAGES.get(str(text), str(text))
+    known = KNOWN_MESSAGES.get(str(text), str(text))
     return translations(request_language(context)).gettext(known) if known else ""
 
 
 @pass_context
-def _upstream_messages(context: Context) -> dict[str, str]:
-    """JupyterHub's messages, with what to show for them, for the script of a page."""
+def _known_messages(context: Context) -> dict[str, str]:
+    """`KNOWN_MESSAGES` in the page's language, for templates and their scripts."""
     gettext = translations(request_language(context)).gettext
-    return {message: gettext(ours) for message, ours in UPSTREAM_MESSAGES.items()}
+    return {message: gettext(ours) for message, ours in KNOWN_MESSAGES.items()}

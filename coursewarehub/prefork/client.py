@@ -77,6 +77,11 @@ class ParentClient:
         )
         return received[0] if received else None
 
+    async def release_socket(self, name: str) -> None:
+        """Let the parent close the socket it keeps for `name`, so that nobody waits in it in vain."""
+        with contextlib.suppress(OSError):
+            await asyncio.to_thread(self._ask, {"operation": Operation.RELEASE, "name": name})
+
     async def pid(self) -> int | None:
         """Pid of the parent that answers, None when none does."""
         try:

@@ -189,6 +189,7 @@ class Parent:
             Operation.START: self._start,
             Operation.LIST: self._list,
             Operation.SOCKET: self._hand_back_socket,
+            Operation.RELEASE: self._release_socket,
             Operation.SHUTDOWN: self._shutdown,
         }
         try:
@@ -204,6 +205,12 @@ class Parent:
     def _hand_back_socket(self, caller: _Caller, message: dict[str, Any]) -> None:
         held = self._held.get(str(message["name"]))
         caller.tell({"held": held is not None}, *([held] if held else []))
+
+    def _release_socket(self, caller: _Caller, message: dict[str, Any]) -> None:
+        held = self._held.pop(str(message["name"]), None)
+        if held is not None:
+            held.close()
+        caller.tell({"held": False})
 
     def _shutdown(self, caller: _Caller, _: dict[str, Any]) -> None:
         self._stopping = True

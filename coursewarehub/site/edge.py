@@ -49,7 +49,12 @@ def static_configuration(site: Site, folders: SiteFolders, ports: EdgePorts) -> 
     host = f"[{site.edge.host}]" if ":" in site.edge.host else site.edge.host
     # A header that another spelling of a trusted one (X_Forwarded_For) could stand for is dropped.
     http = {"aliasHeadersStrategy": "delete"}
-    web: dict[str, Any] = {"address": f"{host}:{site.edge.port}", "http": dict(http)}
+    web: dict[str, Any] = {
+        "address": f"{host}:{site.edge.port}",
+        "http": dict(http),
+        # The servers have ended by the time the door is closed; nothing worth waiting for is left.
+        "transport": {"lifeCycle": {"graceTimeOut": "1s"}},
+    }
     configuration: dict[str, Any] = {
         "global": {"checkNewVersion": False, "sendAnonymousUsage": False},
         "log": {"level": "WARN"},

@@ -9,7 +9,7 @@ import logging
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Container, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from coursewarehub.site.content import ContentError, publish
 from coursewarehub.site.edge import Edge, EdgePorts, PortTaken, site_routes
 from coursewarehub.site.hubs import HubRunner
 from coursewarehub.site.portal import Catalogue, application, failed_application
-from coursewarehub.site.watch import changes
+from coursewarehub.site.watch import changes, signature
 from coursewarehub.state import processes
 from coursewarehub.state.files import replace_text
 from coursewarehub.state.folders import SiteFolders
@@ -82,6 +82,7 @@ class SiteProcess:
         self.listen = listen or Listen()
         self.ready = asyncio.Event()
         self._stopped = asyncio.Event()
+        self._signature = signature(root)
         self._loaded = self._load()
         self._ports = PortBook(self.folders.state / "ports.json")
         self._runners: dict[str, HubRunner] = {}
@@ -216,7 +217,7 @@ class SiteProcess:
             await _again(self.edge.start)
 
     async def _follow_files(self) -> None:
-        async for _ in changes(self.folders.root):
+        async for _ in changes(self.folders.root, self._signature):
             try:
                 await self._reload()
             except ConfigurationError as error:
@@ -255,6 +256,7 @@ class SiteProcess:
             now.root, now.site, {**now.courses, **kept}, now.problems, {**before.sources, **now.sources}
         )
         wanted = {course.id: course for course in self._runnable()}
+        self._write_routes(wanted)
         for course_id in set(self._runners) - set(wanted):
             await self._remove(course_id)
         for course in wanted.values():
@@ -295,8 +297,11 @@ class SiteProcess:
     async def _remove(self, course_id: str) -> None:
         """Stop a course that was archived or whose file has gone: its hub and its servers; all data stays."""
         log.info("course %s is no longer served", course_id)
+        self.folders.course(course_id).routes.unlink(missing_ok=True)
         await self._runners.pop(course_id).stop()
+        await self._parents["hub"].release_socket(_hub_name(course_id))
         self._fingerprints.pop(course_id, None)
+        # The hub may have written its routes once more while it ended.
         self.folders.course(course_id).routes.unlink(missing_ok=True)
         await self._stop_servers(course_id)
 
@@ -352,9 +357,11 @@ class SiteProcess:
 
     # -- routes ------------------------------------------------------------------------------------------------
 
-    def _write_routes(self) -> None:
+    def _write_routes(self, only: Container[str] | None = None) -> None:
+        """Routes to the hubs that there are, or to those of them in `only`."""
         assert self._edge_api_password is not None
-        ports = {i: self._ports.get(f"course-{i}") or 0 for i in self._runners}
+        served = [i for i in self._runners if only is None or i in only]
+        ports = {i: self._ports.get(f"course-{i}") or 0 for i in served}
         routes = site_routes(
             self.site, self.folders.root, self.ports, ports, self._edge_api_password.get_secret_value()
         )

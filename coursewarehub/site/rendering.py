@@ -19,7 +19,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from babel import Locale, UnknownLocaleError
+from babel import Locale
 from babel.dates import format_date, format_datetime, format_time
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -179,7 +179,7 @@ def render_obstacle(
 
 
 def asset_url(name: str) -> str:
-    """The path of one file of `ASSETS_FOLDER`, changing with its content, so that it may be cached for ever."""
+    """The path of one file of `ASSETS_FOLDER`; it changes with the content, so it may be cached for ever."""
     digest = hashlib.sha256((ASSETS_FOLDER / name).read_bytes()).hexdigest()
     return f"{ASSETS}{name}?v={digest[:10]}"
 
@@ -187,19 +187,19 @@ def asset_url(name: str) -> str:
 def format_day(value: Day, language: str) -> str:
     """A date in words; a moment also with its time and zone."""
     locale = _LOCALES[language]
-    if not isinstance(value, datetime):
-        return format_date(value, "long", locale=locale)
     day = format_date(value, "long", locale=locale)
+    if language == "fr" and value.day == 1:
+        day = f"1er{day.removeprefix('1')}"
+    if not isinstance(value, datetime):
+        return day
     time = format_time(value, "short", locale=locale)
     return f"{day} {time} {format_datetime(value, 'ZZZZ', locale=locale)}"
 
 
 def language_name(tag: str, language: str) -> str:
-    """The name of a language, as `fr` or `pt-BR`, in words of another; the tag itself when nobody knows it."""
-    try:
-        return Locale.parse(tag, sep="-").get_display_name(_LOCALES[language]) or tag
-    except (UnknownLocaleError, ValueError):
-        return tag
+    """The name of a language, as `fr` or `pt-BR`, in words of another; the tag itself when unknown."""
+    names = Locale.parse(_LOCALES[language]).languages
+    return str(names.get(tag.replace("-", "_")) or names.get(tag.split("-", 1)[0], tag))
 
 
 @cache

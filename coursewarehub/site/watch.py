@@ -33,9 +33,12 @@ def _entries(folder: Path) -> list[Path]:
         return []
 
 
-async def changes(root: Path, every: float = 1.0) -> AsyncIterator[None]:
-    """Yield whenever the files have changed and then stayed the same for one look (so no half-written file)."""
-    settled = seen = await asyncio.to_thread(signature, root)
+async def changes(root: Path, known: Signature, every: float = 1.0) -> AsyncIterator[None]:
+    """Yield whenever the files differ from what was known and then stayed the same for one look.
+
+    `known` is their signature from before they were last read; waiting for one quiet look spares half-written files.
+    """
+    settled = seen = known
     while True:
         await asyncio.sleep(every)
         now = await asyncio.to_thread(signature, root)

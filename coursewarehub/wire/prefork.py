@@ -22,6 +22,7 @@ class Operation(StrEnum):
     START = "start"
     LIST = "list"
     SOCKET = "socket"
+    RELEASE = "release"
     SHUTDOWN = "shutdown"
 
 
