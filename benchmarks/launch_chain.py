@@ -65,10 +65,7 @@ def rows(chains: Chains) -> list[Row]:
     for scenario in SCENARIOS:
         stock, ours = chains["stock", scenario], chains["ours", scenario]
         for stage in STAGES:
-            values = [
-                tuple(chain.stages[stage] for chain in each if stage in chain.stages)
-                for each in (stock, ours)
-            ]
+            values = [tuple(chain.stages[stage] for chain in each if stage in chain.stages) for each in (stock, ours)]
             if any(values):
                 aim = AIMS.get((scenario, stage))
                 found.append(Row(f"{scenario}: {stage}", "s", values[0], values[1], aim))

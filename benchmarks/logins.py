@@ -25,9 +25,7 @@ def wait_for_logins(courses: Sequence[Address], check: Callable[[], None], secon
 
 async def _all(courses: Sequence[Address], check: Callable[[], None], seconds: float) -> None:
     limits = httpx.Limits(max_connections=None)
-    async with httpx.AsyncClient(
-        follow_redirects=True, trust_env=False, timeout=seconds, limits=limits
-    ) as client:
+    async with httpx.AsyncClient(follow_redirects=True, trust_env=False, timeout=seconds, limits=limits) as client:
         pages = asyncio.gather(*(_one(client, each, seconds) for each in courses))
         watch = asyncio.create_task(_watch(check))
         watch.add_done_callback(lambda _: pages.cancel())

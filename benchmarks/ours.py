@@ -73,9 +73,7 @@ class Ours(Stack):
         self._port = free_ports(1)[0]
         self._site = self.folder / "site"
         self._environment = _environment()
-        self.courses = [
-            dataclasses.replace(course, url=f"{self.entry}courses/{course.id}/") for course in self.courses
-        ]
+        self.courses = [dataclasses.replace(course, url=f"{self.entry}courses/{course.id}/") for course in self.courses]
         self._write(sleep_after)
 
     def _write(self, sleep_after: str) -> None:

@@ -36,9 +36,7 @@ def parser(description: str, rounds: int) -> argparse.ArgumentParser:
     found.add_argument("--rounds", type=positive, default=rounds, help=f"alternating runs (default {rounds})")
     found.add_argument("--only", choices=STACKS, help="measure one of the two stacks")
     found.add_argument("--json", type=Path, metavar="FILE", help="write every value to FILE too")
-    found.add_argument(
-        "--check", action="store_true", help="exit with 1 when an aim is missed or a start failed"
-    )
+    found.add_argument("--check", action="store_true", help="exit with 1 when an aim is missed or a start failed")
     return found
 
 

@@ -59,9 +59,7 @@ async def _start(
         return await asyncio.gather(*(_one(client, course, name, ready_path, seconds) for name in students))
 
 
-async def _one(
-    client: httpx.AsyncClient, course: Address, name: str, ready_path: str, seconds: float
-) -> Started:
+async def _one(client: httpx.AsyncClient, course: Address, name: str, ready_path: str, seconds: float) -> Started:
     begin = time.monotonic()
     try:
         async with asyncio.timeout(seconds):

@@ -57,9 +57,7 @@ class Stock(Stack):
             {"PATH": os.pathsep.join([sys_bin(), proxy_folder(), os.environ.get("PATH", "")])}
         )
         self._environment.pop("PYTHONPATH", None)
-        self.courses = [
-            dataclasses.replace(course, url=self._write(course, students)) for course in self.courses
-        ]
+        self.courses = [dataclasses.replace(course, url=self._write(course, students)) for course in self.courses]
 
     def _write(self, course: Address, students: int) -> str:
         folder = self.folder / course.id

@@ -13,7 +13,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from support.sites import RunningSite, SiteFolder  # noqa: E402
+from support.sites import RunningSite, SiteFolder
 
 
 @pytest.fixture

@@ -79,6 +79,6 @@ class CoursewareAuthenticator(Authenticator):
             return None
         return {"name": self.normalize_username(name), "admin": False, "groups": [str(verdict.role)]}
 
-    async def refresh_user(self, user: Any, handler: Any = None, **_: Any) -> bool | dict[str, Any]:
+    async def refresh_user(self, user: Any, *_: Any, **__: Any) -> bool | dict[str, Any]:
         """Ask again: False ends the login, otherwise the groups as they are now."""
         return self.admit(user.name) or False

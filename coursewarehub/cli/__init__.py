@@ -62,9 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def build_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     """Return the parser; only the noun that `arguments` name gets its full one."""
-    parser = argparse.ArgumentParser(
-        prog="coursewarehub", description="JupyterHub for teaching: one hub per course."
-    )
+    parser = argparse.ArgumentParser(prog="coursewarehub", description="JupyterHub for teaching: one hub per course.")
     parser.add_argument("--version", action="version", version=f"coursewarehub {__version__}")
     _add_site(parser, Path())
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)

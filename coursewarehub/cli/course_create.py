@@ -31,9 +31,7 @@ def add_create(verbs: Subparsers) -> None:
     source.add_argument("--git", metavar="URL", help="content: a git repository")
     parser.add_argument("--ref", help="branch, tag or commit of --git")
     parser.add_argument("--start", metavar="FILE", help="notebook opened on entering")
-    parser.add_argument(
-        "--workshop", action="store_true", help="confirm the shared password, for production mode"
-    )
+    parser.add_argument("--workshop", action="store_true", help="confirm the shared password, for production mode")
     parser.set_defaults(run=run)
 
 

@@ -15,9 +15,7 @@ if TYPE_CHECKING:
     from coursewarehub.cli import Subparsers
 
 HIDDEN = "(secret)"
-_SECRET_NAME = re.compile(
-    r"password|secret(?!_file)|token(?!s|_expires)|api_key|private_key|crypt_key|db_url", re.I
-)
+_SECRET_NAME = re.compile(r"password|secret(?!_file)|token(?!s|_expires)|api_key|private_key|crypt_key|db_url", re.I)
 
 
 def add_token(verbs: Subparsers) -> None:
@@ -49,7 +47,7 @@ def run_token(args: argparse.Namespace) -> int:
 
 
 def run_hub_config(args: argparse.Namespace) -> int:
-    """Print what `assemble` and `hub.d` make of the course, one setting a line, as in a JupyterHub configuration file."""
+    """Print what `assemble` and `hub.d` make of the course, one setting a line."""
     from pydantic import SecretStr
 
     from coursewarehub.hub.assembly import Place, assemble, load_extra

@@ -95,8 +95,7 @@ def disk(root: Path, mounts: str) -> Iterator[Finding]:
     if kind in _NETWORK_FILE_SYSTEMS:
         yield Finding(
             Level.BAD,
-            f"the site folder is on a network file system ({kind}), where SQLite loses data: "
-            "keep it on a local disk",
+            f"the site folder is on a network file system ({kind}), where SQLite loses data: keep it on a local disk",
         )
 
 
@@ -118,8 +117,15 @@ def exposure(loaded: LoadedSite) -> Iterator[Finding]:
         yield Finding(Level.GOOD, f"only this machine can reach the site ({edge.host}:{edge.port})")
         return
     secure = edge.tls or edge.acme or str(edge.public_url or "").startswith("https:")
-    how = "with https" if secure else "WITHOUT https: passwords cross the network in the clear; set `edge.tls` or `edge.acme`"
-    yield Finding(Level.GOOD if secure else Level.BAD, f"other machines can reach the site ({edge.host}:{edge.port}) {how}")
+    how = (
+        "with https"
+        if secure
+        else "WITHOUT https: passwords cross the network in the clear; set `edge.tls` or `edge.acme`"
+    )
+    yield Finding(
+        Level.GOOD if secure else Level.BAD,
+        f"other machines can reach the site ({edge.host}:{edge.port}) {how}",
+    )
 
 
 def local_spawner(loaded: LoadedSite) -> Iterator[Finding]:

@@ -59,9 +59,7 @@ def not_running(loaded: LoadedSite) -> dict[str, Any]:
 
 def lines(status: dict[str, Any]) -> list[str]:
     """The status for people."""
-    shown = [
-        f"{status['url']}  {'ready' if status['ready'] else 'not running (start it with `coursewarehub up`)'}"
-    ]
+    shown = [f"{status['url']}  {'ready' if status['ready'] else 'not running (start it with `coursewarehub up`)'}"]
     width = max((len(course["id"]) for course in status["courses"]), default=0)
     for course in status["courses"]:
         hub = course["hub"]

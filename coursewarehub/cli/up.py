@@ -36,7 +36,8 @@ def run(args: argparse.Namespace) -> int:
     if args.demo:
         _make_demo(root)
     logging.basicConfig(
-        level=logging.INFO if args.verbose else logging.WARNING, format="%(asctime)s %(levelname)s %(message)s"
+        level=logging.INFO if args.verbose else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(message)s",
     )
     return asyncio.run(_serve(root, args))
 

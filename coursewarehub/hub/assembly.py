@@ -147,15 +147,10 @@ def authentication(c: Config, order: Order) -> None:
 
 def roles(c: Config, order: Order) -> None:
     """Rights by role (hub groups), and the site's own service account."""
-    c.JupyterHub.services = [
-        {"name": SERVICE, "api_token": order.place.service_token.get_secret_value()}
-    ]
+    c.JupyterHub.services = [{"name": SERVICE, "api_token": order.place.service_token.get_secret_value()}]
     c.JupyterHub.load_roles = [
         {"name": SERVICE, "services": [SERVICE], "scopes": list(SERVICE_SCOPES)},
-        *(
-            {"name": f"course-{role}", "groups": [str(role)], "scopes": list(scopes)}
-            for role, scopes in SCOPES.items()
-        ),
+        *({"name": f"course-{role}", "groups": [str(role)], "scopes": list(scopes)} for role, scopes in SCOPES.items()),
     ]
 
 

@@ -35,18 +35,28 @@ from coursewarehub.i18n.jinja import install_catalogues
 UPSTREAM_LANGUAGE: Final = '<html lang="en">'
 """How JupyterHub's `page.html` begins, whatever language its blocks are in."""
 
+REFUSALS: Final = (
+    N_("This is not a valid user name."),
+    N_("You are not a member of this course."),
+    N_("This course is not published yet."),
+    N_("This course is closed."),
+    N_("This course is archived."),
+    N_("This course has not started yet."),
+    N_("This course is over."),
+)
+"""What the access decision answers to those who may not enter."""
+
 KNOWN_MESSAGES: Final = {
+    **{reason: reason for reason in REFUSALS},
     "Server requested": N_("Your notebook has been asked for."),
     "Spawning server...": N_("The notebook server is starting."),
     "Starting": N_("The notebook server is starting."),
-    "Login form invalid or expired. Try again.": N_(
-        "The sign-in page was open for too long. Please sign in again."
-    ),
+    "Login form invalid or expired. Try again.": N_("The sign-in page was open for too long. Please sign in again."),
     "Active user limit exceeded. Try again in a few minutes.": N_(
         "All places of this course are taken. Try again in a few minutes."
     ),
 }
-"""Messages that JupyterHub and spawners show to learners, and what our pages say for them."""
+"""Messages that JupyterHub, authenticators and spawners show to learners, and what our pages say for them."""
 
 
 @runtime_checkable

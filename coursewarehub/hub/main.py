@@ -48,7 +48,7 @@ class CourseHub(JupyterHub):
         self._http_server = server
         inherited = self.listening
         if server is not None and inherited is not None:
-            server.listen = lambda *_, **__: server.add_socket(_another(inherited))
+            server.listen = lambda *_, **__: server.add_socket(_another(inherited))  # type: ignore[method-assign]
 
     def init_tornado_settings(self) -> None:
         """JupyterHub's settings; each request is noted, for the idle clock."""

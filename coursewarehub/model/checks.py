@@ -36,8 +36,7 @@ def _login_problems(site: Site, course: Course, source: Source) -> Iterator[Prob
     if site.mode == "production" and not login.workshop:
         yield source.problem(
             ("authentication", "method"),
-            "`authentication.method` is `dummy`, one password shared by everybody, which "
-            "production mode refuses",
+            "`authentication.method` is `dummy`, one password shared by everybody, which production mode refuses",
             "write `workshop: true` in `authentication` if that is what you want",
         )
     unguarded = site.spawner.kind == "local" and not site.spawner.accept_strangers
@@ -46,14 +45,11 @@ def _login_problems(site: Site, course: Course, source: Source) -> Iterator[Prob
             ("authentication", "self_chosen_names"),
             "`authentication.self_chosen_names` lets strangers run programs on this machine, "
             "because the site is public and the spawner is `local`",
-            "remove it, listen on `127.0.0.1`, or accept it with `accept_strangers: true` in "
-            "`spawner` of site.yaml",
+            "remove it, listen on `127.0.0.1`, or accept it with `accept_strangers: true` in `spawner` of site.yaml",
         )
 
 
-def _secret_problems(
-    root: Path, course: Course, source: Source, environ: Mapping[str, str]
-) -> Iterator[Problem]:
+def _secret_problems(root: Path, course: Course, source: Source, environ: Mapping[str, str]) -> Iterator[Problem]:
     password = course.authentication.password
     if password is None:
         return

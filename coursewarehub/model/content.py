@@ -46,12 +46,10 @@ _PRINTABLE = StringConstraints(pattern=r"^[^\x00-\x1f\x7f]+$", max_length=1024)
 class Content(Settings):
     """Where the course's materials come from: exactly one of `folder` and `git`."""
 
-    folder: Annotated[str, _PRINTABLE, Expect("the path of a folder, relative to the site folder")] | None = (
-        Field(
-            None,
-            description="Folder with the materials, relative to the site folder.",
-            examples=["content/python-basics"],
-        )
+    folder: Annotated[str, _PRINTABLE, Expect("the path of a folder, relative to the site folder")] | None = Field(
+        None,
+        description="Folder with the materials, relative to the site folder.",
+        examples=["content/python-basics"],
     )
     git: (
         Annotated[

@@ -56,8 +56,7 @@ class Dates(Settings):
 
     opens: Moment | None = Field(
         None,
-        description="First day, or moment, of the course. A day without a time starts at "
-        "midnight where the server is.",
+        description="First day, or moment, of the course. A day without a time starts at midnight where the server is.",
         examples=["2026-04-01"],
     )
     closes: Moment | None = Field(
@@ -88,9 +87,7 @@ class DummyAuthentication(Settings):
 
     # A second method makes `Course.authentication` a union of such classes, told apart by
     # `method`; the loader's messages already understand that.
-    method: Literal["dummy"] = Field(
-        description="How people log in; `dummy` asks for a name and the shared password."
-    )
+    method: Literal["dummy"] = Field(description="How people log in; `dummy` asks for a name and the shared password.")
     password: SecretReference | None = Field(
         None,
         description="The shared password: `file:PATH` (readable by its owner only) or `env:NAME`. "
@@ -99,8 +96,7 @@ class DummyAuthentication(Settings):
     )
     workshop: bool = Field(
         False,
-        description="Confirms that a shared password is what you want; production mode refuses "
-        "`dummy` without it.",
+        description="Confirms that a shared password is what you want; production mode refuses `dummy` without it.",
     )
     self_chosen_names: bool = Field(
         False,
@@ -190,9 +186,7 @@ class Course(Settings):
         description="Title of the course: one text, or one per language (`{en: ..., ja: ..., fr: ...}`).",
         examples=["Python basics"],
     )
-    description: LocalizedText = Field(
-        LocalizedText(""), description="What the portal says about the course."
-    )
+    description: LocalizedText = Field(LocalizedText(""), description="What the portal says about the course.")
     language: Annotated[
         str,
         StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$"),
@@ -205,9 +199,7 @@ class Course(Settings):
         "not show it; `open`: everybody does; `closed`: students no longer enter; `archived`: "
         "nobody does.",
     )
-    authentication: DummyAuthentication = Field(
-        DummyAuthentication(method="dummy"), description="How people log in."
-    )
+    authentication: DummyAuthentication = Field(DummyAuthentication(method="dummy"), description="How people log in.")
     members: Members = Field(Members(), description="Who takes part, by role.")
     image: (
         Annotated[

@@ -103,9 +103,7 @@ class _Writer:
             if self._is_shown((*path, name)):
                 yield "\n".join(self._key(model, (*path, name), field, active))
 
-    def _key(
-        self, model: type[BaseModel], path: tuple[str, ...], field: FieldInfo, active: bool
-    ) -> Iterator[str]:
+    def _key(self, model: type[BaseModel], path: tuple[str, ...], field: FieldInfo, active: bool) -> Iterator[str]:
         indent = "  " * (len(path) - 1)
         yield from _comment(field.description or "", indent)
         section = Shape.of_field(field).model

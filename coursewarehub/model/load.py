@@ -63,9 +63,7 @@ def usable(loaded: LoadedSite, environ: Mapping[str, str] | None = None) -> Load
 
     Checks what reaches beyond one file: mode, strangers, secrets, content folders.
     """
-    found = {
-        name: tuple(_course_problems(loaded, course, environ)) for name, course in loaded.courses.items()
-    }
+    found = {name: tuple(_course_problems(loaded, course, environ)) for name, course in loaded.courses.items()}
     courses = {name: course for name, course in loaded.courses.items() if not found[name]}
     problems = loaded.problems + tuple(problem for some in found.values() for problem in some)
     return replace(loaded, courses=MappingProxyType(courses), problems=problems)
@@ -98,9 +96,7 @@ def relative(root: Path, file: Path) -> str:
     return str(file.relative_to(root) if file.is_relative_to(root) else file)
 
 
-def _course_problems(
-    loaded: LoadedSite, course: Course, environ: Mapping[str, str] | None
-) -> Iterator[Problem]:
+def _course_problems(loaded: LoadedSite, course: Course, environ: Mapping[str, str] | None) -> Iterator[Problem]:
     source = loaded.sources[course.id]
     environ = os.environ if environ is None else environ
     return course_problems(loaded.root, loaded.site, course, source, environ)

@@ -72,11 +72,7 @@ def object_name(prefix: str, name: str, limit: int = 63) -> str:
 
 
 def _is_unseen(char: str) -> bool:
-    return (
-        unicodedata.category(char) in _REFUSED_CATEGORIES
-        or char in _INVISIBLE
-        or (char.isspace() and char != " ")
-    )
+    return unicodedata.category(char) in _REFUSED_CATEGORIES or char in _INVISIBLE or (char.isspace() and char != " ")
 
 
 def _slug(text: str) -> str:

@@ -195,9 +195,7 @@ class Site(Settings):
         "production",
         description="`production` refuses what is only fit for trying things out; `development` allows it.",
     )
-    language: PageLanguage = Field(
-        "en", description="Language of the pages for a browser that asks for none we have."
-    )
+    language: PageLanguage = Field("en", description="Language of the pages for a browser that asks for none we have.")
     edge: Edge = Field(Edge(), description="The front door: where the site listens.")
     hubs: Hubs = Field(Hubs(), description="What holds for the hub of every course.")
     spawner: Spawner = Field(Spawner(), description="What runs the learners' servers.")

@@ -44,9 +44,7 @@ class Expect:
     echo: bool = True
 
 
-def refusal(
-    predicate: str, *, at: tuple[str | int, ...] = (), hint: str | None = None
-) -> PydanticCustomError:
+def refusal(predicate: str, *, at: tuple[str | int, ...] = (), hint: str | None = None) -> PydanticCustomError:
     """Return the error for a value refused for a reason of its own.
 
     `predicate` finishes the sentence that starts with the key; `at` leads from the value that is
@@ -178,9 +176,7 @@ Moment = Annotated[
     date | datetime,
     PlainValidator(_moment),
     PlainSerializer(lambda value: value.isoformat(), return_type=str, when_used="json"),
-    WithJsonSchema(
-        {"type": "string", "pattern": r"^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d)?(Z|[+-]\d\d:\d\d))?$"}
-    ),
+    WithJsonSchema({"type": "string", "pattern": r"^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d)?(Z|[+-]\d\d:\d\d))?$"}),
     Expect("a date such as `2026-04-01`, or a date and time such as `2026-04-01T09:00+09:00`"),
 ]
 

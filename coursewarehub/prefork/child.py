@@ -47,9 +47,8 @@ def apply_limits(limits: ProcessLimits) -> None:
         if value is None:
             continue
         hard = resource.getrlimit(which)[1]
-        if hard != resource.RLIM_INFINITY:
-            value = min(value, hard)
-        resource.setrlimit(which, (value, value))
+        lowered = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(which, (lowered, lowered))
     if limits.cores is not None:
         _keep_to_cores(limits.cores)
 

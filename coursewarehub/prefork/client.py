@@ -60,9 +60,7 @@ class ParentClient:
         if message.get("event") != Event.STARTED:
             writer.close()
             raise StartRefused(str(message.get("reason", "the parent process ended")))
-        record = ProcessRecord(
-            message["name"], message["pid"], message["start_time"], message["port"]
-        )
+        record = ProcessRecord(message["name"], message["pid"], message["start_time"], message["port"])
         return Started(record, reader, writer.close)
 
     async def processes(self) -> list[ProcessRecord]:
@@ -72,9 +70,7 @@ class ParentClient:
 
     async def held_socket(self, name: str) -> socket.socket | None:
         """The listening socket that was handed over when `name` was last started."""
-        _, received = await asyncio.to_thread(
-            self._ask, {"operation": Operation.SOCKET, "name": name}
-        )
+        _, received = await asyncio.to_thread(self._ask, {"operation": Operation.SOCKET, "name": name})
         return received[0] if received else None
 
     async def release_socket(self, name: str) -> None:

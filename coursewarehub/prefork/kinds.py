@@ -16,9 +16,9 @@ Signal = Callable[[str], None]
 class Program(Protocol):
     """What a child runs: the environment is set, the socket listens already; returns the exit status."""
 
-    def __call__(
-        self, environment: Mapping[str, str], listening: socket.socket | None, tell: Signal
-    ) -> int: ...
+    def __call__(self, environment: Mapping[str, str], listening: socket.socket | None, tell: Signal) -> int:
+        """Run until the end."""
+        ...
 
 
 ENTRY: Final = {

@@ -212,7 +212,7 @@ class Parent:
             held.close()
         caller.tell({"held": False})
 
-    def _shutdown(self, caller: _Caller, _: dict[str, Any]) -> None:
+    def _shutdown(self, _caller: _Caller, _message: dict[str, Any]) -> None:
         self._stopping = True
 
     # -- processes ----------------------------------------------------------------------------------------

@@ -107,9 +107,7 @@ class CourseContentsManager(AsyncLargeFileManager):
 
     def _refuse_course(self, *paths: str) -> None:
         if any(is_course_path(path) for path in paths):
-            raise HTTPError(
-                403, "The course folder is read only: work on the copy in your own folder instead."
-            )
+            raise HTTPError(403, "The course folder is read only: work on the copy in your own folder instead.")
 
     async def save(self, model: dict[str, Any], path: str = "") -> Any:
         """Save, except in `course/` (403)."""

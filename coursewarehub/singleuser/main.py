@@ -60,7 +60,8 @@ class LearnerServer(JupyterHubSingleUser):
     @classmethod
     def make_serverapp(cls, **kwargs: Any) -> ServerApp:
         """A server with the settings that its environment asks for."""
-        return super().make_serverapp(config=configuration(os.environ), **kwargs)
+        app: ServerApp = super().make_serverapp(config=configuration(os.environ), **kwargs)
+        return app
 
 
 def configuration(environment: Mapping[str, str]) -> Config:

@@ -1,6 +1,7 @@
 """Bringing a course's material to where learners' servers read it.
 
-The seam for releases: a publication is a folder of its own that never changes again, and `current` points at the newest.
+The seam for releases: a publication is a folder of its own that never changes again, and `current` points at the
+newest.
 """
 
 from __future__ import annotations
@@ -142,7 +143,9 @@ def _git(folder: Path, *arguments: str) -> None:
         raise ContentError(f"git took more than {_GIT_SECONDS} s to fetch the content; check `content.git`") from error
     except subprocess.CalledProcessError as error:
         said = (error.stderr or "").strip().splitlines() or ["it gave no reason"]
-        raise ContentError(f"git could not fetch the content: {said[-1][:200]}; check `content.git` and `ref`") from error
+        raise ContentError(
+            f"git could not fetch the content: {said[-1][:200]}; check `content.git` and `ref`"
+        ) from error
 
 
 def _remove(folder: Path) -> None:

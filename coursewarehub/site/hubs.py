@@ -218,9 +218,10 @@ class HubRunner:
         """Whether the hub's database knows a server that was running."""
         if not self._database.exists():
             return False
-        with contextlib.suppress(sqlite3.Error), contextlib.closing(
-            sqlite3.connect(f"file:{self._database}?mode=ro", uri=True, timeout=5)
-        ) as database:
+        with (
+            contextlib.suppress(sqlite3.Error),
+            contextlib.closing(sqlite3.connect(f"file:{self._database}?mode=ro", uri=True, timeout=5)) as database,
+        ):
             query = "SELECT 1 FROM spawners WHERE server_id IS NOT NULL LIMIT 1"
             return database.execute(query).fetchone() is not None
         return False

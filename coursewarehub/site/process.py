@@ -17,7 +17,16 @@ from typing import Any
 from pydantic import SecretStr
 from tornado.httpserver import HTTPServer
 
-from coursewarehub.model import ConfigurationError, Course, CourseState, LoadedSite, Problem, Site, load_site, usable
+from coursewarehub.model import (
+    ConfigurationError,
+    Course,
+    CourseState,
+    LoadedSite,
+    Problem,
+    Site,
+    load_site,
+    usable,
+)
 from coursewarehub.model.checks import site_problems
 from coursewarehub.prefork.client import ParentClient, clean_environment, ensure_parent
 from coursewarehub.site import status as status_socket
@@ -151,7 +160,11 @@ class SiteProcess:
         except PortTaken as error:
             raise ConfigurationError([self._port_problem(str(error))]) from error
         self._servers.append(status_socket.serve(self.folders.control_socket, self.status))
-        for work in (self._keep_edge(), *(self._keep_parent(kind) for kind in self._parents), self._follow_files()):
+        for work in (
+            self._keep_edge(),
+            *(self._keep_parent(kind) for kind in self._parents),
+            self._follow_files(),
+        ):
             self._tasks.append(asyncio.create_task(work))
 
     def _port_problem(self, message: str) -> Problem:

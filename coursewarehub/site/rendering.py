@@ -214,7 +214,5 @@ def _environment() -> Environment:
     )
     install_catalogues(environment, lambda context: str(context["language"]))
     environment.filters.update(day=format_day, language_name=language_name)
-    environment.globals.update(
-        portal_url=PORTAL, stylesheet_url=asset_url(STYLESHEET), logo_url=asset_url(LOGO)
-    )
+    environment.globals.update(portal_url=PORTAL, stylesheet_url=asset_url(STYLESHEET), logo_url=asset_url(LOGO))
     return environment

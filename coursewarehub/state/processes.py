@@ -107,7 +107,7 @@ async def ended(record: ProcessRecord) -> None:
             return
         loop = asyncio.get_running_loop()
         done = loop.create_future()
-        loop.add_reader(descriptor, lambda: done.done() or done.set_result(None))
+        loop.add_reader(descriptor, lambda: None if done.done() else done.set_result(None))
         try:
             await done
         finally:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
 Tell = Callable[[int], None]
@@ -19,7 +19,7 @@ class Line:
     one's turn.
     """
 
-    _lines: WeakKeyDictionary[Any, Line] = WeakKeyDictionary()
+    _lines: ClassVar[WeakKeyDictionary[Any, Line]] = WeakKeyDictionary()
 
     def __init__(self, width: int) -> None:
         self.width = width

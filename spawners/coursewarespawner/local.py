@@ -189,9 +189,7 @@ class CoursewareLocalSpawner(Spawner):
 
     async def _add_route_early(self, url: str) -> None:
         if self._proxy is not None:
-            await self._proxy.add_route(
-                self.proxy_spec, url, {"user": self.user.name, "server_name": self.name}
-            )
+            await self._proxy.add_route(self.proxy_spec, url, {"user": self.user.name, "server_name": self.name})
 
     async def _remove_route(self) -> None:
         if self._proxy is not None:

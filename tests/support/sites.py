@@ -106,7 +106,16 @@ class RunningSite:
         """Start it and return its ready line."""
         output = (self.folder.root / "up.log").open("a")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "coursewarehub", "up", "--site", str(self.folder.root), "--verbose", *arguments],
+            [
+                sys.executable,
+                "-m",
+                "coursewarehub",
+                "up",
+                "--site",
+                str(self.folder.root),
+                "--verbose",
+                *arguments,
+            ],
             stdout=subprocess.PIPE,
             stderr=output,
             text=True,

@@ -12,7 +12,12 @@ import websocket
 
 from support.sites import PASSWORD, RunningSite, eventually
 
-PAGE = {"Accept": "text/html", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Site": "same-origin", "Sec-Fetch-Dest": "document"}
+PAGE = {
+    "Accept": "text/html",
+    "Sec-Fetch-Mode": "navigate",
+    "Sec-Fetch-Site": "same-origin",
+    "Sec-Fetch-Dest": "document",
+}
 FETCH = {"Sec-Fetch-Mode": "cors", "Sec-Fetch-Site": "same-origin", "Sec-Fetch-Dest": "empty"}
 
 
@@ -60,7 +65,11 @@ class Student:
     def api(self, method: str, path: str, **options: Any) -> requests.Response:
         """A request to the own server's API."""
         url = f"{self.user_url}api/{path}"
-        headers = {**FETCH, "X-XSRFToken": self.cookie("_xsrf", self.user_url), "Referer": self.user_url + "lab"}
+        headers = {
+            **FETCH,
+            "X-XSRFToken": self.cookie("_xsrf", self.user_url),
+            "Referer": self.user_url + "lab",
+        }
         return self.session.request(method, url, headers=headers, timeout=30, **options)
 
     def start_kernel(self) -> Kernel:
@@ -95,9 +104,27 @@ class Kernel:
             self.connect()
         assert self._socket is not None
         question = uuid.uuid4().hex
-        header = {"msg_id": question, "msg_type": "execute_request", "session": "t", "username": "", "version": "5.3"}
-        content = {"code": code, "silent": False, "store_history": True, "user_expressions": {}, "allow_stdin": False}
-        message = {"header": header, "parent_header": {}, "metadata": {}, "content": content, "channel": "shell"}
+        header = {
+            "msg_id": question,
+            "msg_type": "execute_request",
+            "session": "t",
+            "username": "",
+            "version": "5.3",
+        }
+        content = {
+            "code": code,
+            "silent": False,
+            "store_history": True,
+            "user_expressions": {},
+            "allow_stdin": False,
+        }
+        message = {
+            "header": header,
+            "parent_header": {},
+            "metadata": {},
+            "content": content,
+            "channel": "shell",
+        }
         self._socket.send(json.dumps(message))
         said = ""
         while True:

@@ -35,9 +35,7 @@ def test_median(values: list[float], expected: float) -> None:
     assert median(values) == expected
 
 
-@pytest.mark.parametrize(
-    ("share", "expected"), [(0.01, 1.0), (0.5, 10.0), (0.95, 19.0), (0.951, 20.0), (1.0, 20.0)]
-)
+@pytest.mark.parametrize(("share", "expected"), [(0.01, 1.0), (0.5, 10.0), (0.95, 19.0), (0.951, 20.0), (1.0, 20.0)])
 def test_quantile_is_a_measured_value(share: float, expected: float) -> None:
     assert quantile([float(value) for value in range(20, 0, -1)], share) == expected
 

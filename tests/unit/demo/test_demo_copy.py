@@ -96,9 +96,7 @@ def test_an_interrupted_copy_is_finished(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_a_folder_in_other_use_is_refused_and_untouched(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("chapter 1")
-    with pytest.raises(
-        ValueError, match=r"has files and is not the demo site; name an empty folder"
-    ) as refusal:
+    with pytest.raises(ValueError, match=r"has files and is not the demo site; name an empty folder") as refusal:
         copy_to(tmp_path, "open sesame")
     assert str(tmp_path) in str(refusal.value)
     assert "\n" not in str(refusal.value)

@@ -133,9 +133,7 @@ def test_b09_broken_site(site: Any, text: str | bytes, line: int, telling: str) 
 def test_b09_missing_folder(site: Any) -> None:
     outcome = site.run("--site", str(site.root / "nowhere"), "check")
     assert outcome.code == 2
-    assert outcome.err == (
-        f"{site.root}/nowhere: there is no such site folder (make one with `coursewarehub init`)\n"
-    )
+    assert outcome.err == (f"{site.root}/nowhere: there is no such site folder (make one with `coursewarehub init`)\n")
 
 
 def test_b09_missing_site_file(site: Any) -> None:
@@ -174,9 +172,7 @@ def write_pair(folder: Path) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
     start = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
-    builder = x509.CertificateBuilder(
-        name, name, key.public_key(), 1, start, start + datetime.timedelta(days=1)
-    )
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, start, start + datetime.timedelta(days=1))
     certificate = builder.sign(key, hashes.SHA256())
     pem = serialization.Encoding.PEM
     private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())

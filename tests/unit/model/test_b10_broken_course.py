@@ -316,9 +316,7 @@ def test_b10_start_notebook_is_missing(site: Any) -> None:
     site.assert_refused("courses.d/demo.yaml:5", "the content folder has no file `b.ipynb`")
 
 
-@pytest.mark.parametrize(
-    "folder", [".", "state", "state/x", "homes", "homes/demo/alice", "content/link", ".."]
-)
+@pytest.mark.parametrize("folder", [".", "state", "state/x", "homes", "homes/demo/alice", "content/link", ".."])
 def test_b10_content_folder_shows_private_things(site: Any, folder: str) -> None:
     for name in ("state/x", "homes/demo/alice", "content"):
         (site.root / name).mkdir(parents=True)

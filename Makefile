@@ -1,0 +1,59 @@
+# Every target sets up what it needs. PORT=9000 make demo: another port.
+PYTHON ?= python3
+PORT ?= 8000
+HOST ?= 127.0.0.1
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: demo test test-fast test-long lint docs bench clean help
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ - /'
+
+demo: $(VENV)/demo.stamp  ## run the demo site: two courses in the browser
+	$(BIN)/coursewarehub up --demo --site demo-site --host $(HOST) --port $(PORT)
+
+test: $(VENV)/dev.stamp lint  ## everything but the long cases
+	tools/apt-install chromium git
+	$(PYTEST) -m "not long"
+
+test-fast: $(VENV)/dev.stamp  ## the inner loop
+	$(PYTEST) -m "not slow and not long" -q
+
+test-long: $(VENV)/dev.stamp  ## long fault and load cases
+	tools/apt-install chromium git
+	$(PYTEST) -m long
+
+lint: $(VENV)/dev.stamp  ## style, types, the laws of the layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: $(VENV)/dev.stamp  ## the documentation, in docs/_build/html
+	$(BIN)/python -m sphinx -W -q -b html docs docs/_build/html
+
+bench: $(VENV)/dev.stamp  ## ours beside stock JupyterHub, in one run
+	$(BIN)/python -m benchmarks.hubs
+	$(BIN)/python -m benchmarks.start
+	$(BIN)/python -m benchmarks.launch_chain
+
+clean:  ## forget the virtual environment and what was built
+	rm -rf $(VENV) docs/_build build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+
+# A virtual environment per checkout; the stamps say what is installed in it.
+$(VENV)/pip.stamp:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name it: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || tools/apt-install python3-venv
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --upgrade pip setuptools
+	@touch $@
+
+$(VENV)/demo.stamp: $(VENV)/pip.stamp setup.cfg
+	$(BIN)/python -m pip install -q -e '.[demo]'
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/pip.stamp setup.cfg
+	$(BIN)/python -m pip install -q -e '.[dev]'
+	@touch $@ $(VENV)/demo.stamp

@@ -1,0 +1,390 @@
+"""The pages of a course's hub, rendered by JupyterHub's own handler from its own templates and ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from jinja2 import Environment
+
+from coursewarehub.hub.localisation import REFUSALS, Localisation, request_language
+from coursewarehub.i18n import LANGUAGES, NAMES
+from coursewarehub.model.access import Reason
+
+from .hub_handler import BASE, SYNC, TEMPLATES, UPSTREAM, Login, course, handler, rendered, user
+from .structure import HOSTILE, Page
+
+HUB = f"{BASE}hub/"
+STOCK_ENGLISH = {"spawn.html", "token.html", "accept-share.html", "admin.html"}
+"""Pages whose body is JupyterHub's own and says that it is English."""
+
+
+class Texts:
+    """A text in several languages."""
+
+    def text(self, language: str) -> str:
+        return f"text-{language}"
+
+
+def spawner(active: bool = False, pending: str | None = None) -> Any:
+    return SimpleNamespace(active=active, pending=pending)
+
+
+def values(template: str, text: str) -> dict[str, Any]:
+    """What JupyterHub's handlers pass to each page, with `text` where others could have written it."""
+    home = {"url": f"{HUB}spawn/ada", "allow_named_servers": False, "default_server": spawner()}
+    login = {
+        "authenticator_login_url": f"{HUB}login?next=",
+        "authenticator": SimpleNamespace(request_otp=False),
+        "custom_html": "",
+        "login_error": text,
+        "username": text,
+    }
+    failed = {"spawn_url": f"{HUB}spawn/ada", "failed": True, "failed_message": text, "server_name": ""}
+    table: dict[str, dict[str, Any]] = {
+        "home.html": home,
+        "login.html": login,
+        "spawn_pending.html": {"progress_url": f"{HUB}api/users/ada/server/progress", "spawner": spawner()},
+        "stop_pending.html": {"spawner": spawner()},
+        "not_running.html": failed | {"error_id": text},
+        "error.html": {"status_code": 403, "message": text, "exception": None, "error_id": text},
+        "404.html": {"status_code": 404, "message": text, "exception": None},
+        "logout.html": {},
+        "oauth.html": {
+            "oauth_client": SimpleNamespace(description=text, redirect_uri="/x"),
+            "allowed_scopes": [text],
+            "scope_descriptions": [{"description": text, "filter": text}],
+        },
+        "admin.html": {"server_version": "6", "api_page_limit": 50},
+        "token.html": {"token_expires_in_options_html": "", "api_tokens": [], "oauth_clients": []},
+        "spawn.html": {
+            "spawner_options_form": "",
+            "for_user": user(text),
+            "error_message": text,
+            "url": "/x",
+        },
+        "accept-share.html": {
+            "owner": user(text),
+            "spawner": SimpleNamespace(name=text),
+            "scope_descriptions": [],
+            "spawner_url": "/x",
+            "next_url": "/x",
+            "code": text,
+        },
+    }
+    return table[template]
+
+
+TEMPLATE_NAMES = (
+    "home.html", "login.html", "spawn_pending.html", "stop_pending.html", "not_running.html", "error.html",
+    "404.html", "logout.html", "oauth.html", "admin.html", "token.html", "spawn.html", "accept-share.html",
+)  # fmt: skip
+
+
+def page(
+    template: str,
+    language: str = "en",
+    text: str = "Qwerty",
+    *,
+    signed_in: bool = True,
+    staff: bool = False,
+    uri: str = f"{HUB}home",
+    **changes: Any,
+) -> Page:
+    """One page, with `text` wherever others could have written it."""
+    of = handler(
+        headers={"Accept-Language": language},
+        uri=uri,
+        template_vars={
+            "course": course(title=text, description=text) | changes.pop("course", {}),
+            "site_title": text,
+        },
+    )
+    signed_in = signed_in and template not in ("login.html", "logout.html")
+    of.user = user(text) if signed_in else None
+    of.accessible_services = (SimpleNamespace(name=text, href="/services/x/"),) if signed_in else ()
+    of.parsed_scopes = {"admin-ui": {}} if staff else {}
+    return Page(rendered(of, template, **values(template, text) | changes))
+
+
+def test_every_template_is_tested() -> None:
+    ours = {file.name for file in Path(TEMPLATES).glob("*.html")}
+    assert ours == {*TEMPLATE_NAMES, "page.html", "language_switch.html"}
+    upstream = {file.name for file in Path(UPSTREAM).glob("*.html")}
+    assert upstream <= ours, "JupyterHub has a page that we do not know"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("template", TEMPLATE_NAMES)
+def test_every_page_is_well_made(template: str, language: str) -> None:
+    shown = page(template, language)
+    assert shown.all("html") == [{"lang": language}]
+    assert shown.all("main")[0]["id"] == "content"
+    assert len(shown.all("main")) == 1
+    assert [link["href"] for link in shown.all("link")][-2:] == [
+        "/assets/courseware.css?v=1",
+        "/assets/logo.svg?v=1",
+    ]
+    title = shown.texts[0]
+    assert "Qwerty" in title
+    assert "JupyterHub" not in title
+    assert "/" in shown.links
+    assert f"{HUB}home" in shown.links
+    assert len([a for a in shown.all("a") if a.get("hreflang")]) == len(LANGUAGES)
+    assert sum(element.get("id") == "dark-theme-toggle" for element in shown.all("button")) == 1
+    if template not in STOCK_ENGLISH:
+        assert len(shown.all("h1")) == 1
+        assert not shown.unbalanced
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+@pytest.mark.parametrize("template", TEMPLATE_NAMES)
+def test_texts_are_escaped(template: str, hostile: str) -> None:
+    plain, attacked = page(template), page(template, text=hostile)
+    assert attacked.skeleton == plain.skeleton
+    shown = " ".join(hostile.replace("\0", "\ufffd").split())
+    assert any(shown in text.replace("\0", "\ufffd") for text in attacked.texts)
+
+
+@pytest.mark.parametrize("language", ["ja", "fr"])
+@pytest.mark.parametrize("template", [name for name in TEMPLATE_NAMES if name not in STOCK_ENGLISH])
+def test_no_english_is_left(template: str, language: str) -> None:
+    upstream = {
+        "JupyterHub requires JavaScript.", "Please enable it to proceed.", "Error", "OK", "The error",
+    }  # fmt: skip
+    names = {*NAMES.values(), "Qwerty", "Applies to Qwerty.", "Qwerty Applies to Qwerty.", "· Qwerty"}
+    english = set(page(template, staff=True).texts) - upstream - names
+    same = english & set(page(template, language, staff=True).texts)
+    assert not {text for text in same if not text.startswith(("Participants", "Code "))}
+
+
+@pytest.mark.parametrize("template", sorted(STOCK_ENGLISH))
+def test_upstream_english_is_marked(template: str) -> None:
+    shown = page(template, "ja", staff=True)
+    assert "en" in [attributes.get("lang") for attributes in shown.all("div") + shown.all("main")]
+
+
+def test_the_language_is_the_visitors_choice_then_the_browsers_then_the_courses() -> None:
+    def language_of(headers: dict[str, str], **template_vars: Any) -> str:
+        html = rendered(handler(headers=headers, template_vars=template_vars), "logout.html")
+        return Page(html).all("html")[0]["lang"]
+
+    french = {"course": course(language="fr-CA")}
+    german = {"course": course(language="de"), "site_language": "ja"}
+    assert language_of({"Cookie": "courseware_lang=ja", "Accept-Language": "en"}, **french) == "ja"
+    assert language_of({"Cookie": "courseware_lang=xx", "Accept-Language": "en"}, **french) == "en"
+    assert language_of({"Accept-Language": "nl"}, **french) == "fr"
+    assert language_of({}, **french) == "fr"
+    assert language_of({}, **german) == "ja"
+    assert language_of({}, course=course(language="de")) == "en"
+
+
+def test_the_language_without_a_request() -> None:
+    template = SYNC.from_string("{{ language() }}")
+    assert template.render() == "en"
+    assert template.render(course={"language": "ja"}) == "ja"
+    assert template.render(static_url=len, course={"language": "ja"}) == "ja"
+
+
+def test_the_extension_installs_gettext() -> None:
+    environment = Environment(extensions=[Localisation], autoescape=True)
+    source = "{% trans %}Enter{% endtrans %} {{ _('Until %(date)s', date='<b>') }} {{ ngettext('a', 'b', 2) }}"
+    assert environment.from_string(source).render(course={"language": "fr"}) == "Entrer Jusqu’au &lt;b&gt; b"
+    assert environment.from_string("{{ language() }}").module is not None
+    context = environment.from_string("").new_context({"course": {"language": "fr"}})
+    assert request_language(context) == "fr"
+
+
+def test_texts_in_several_languages() -> None:
+    of = handler(
+        headers={"Accept-Language": "fr"},
+        template_vars={"course": course(title=Texts(), description=Texts()), "site_title": Texts()},
+    )
+    texts = Page(rendered(of, "login.html", **values("login.html", ""))).texts
+    assert texts[0] == "Se connecter · text-fr"
+    assert texts.count("text-fr") >= 4
+
+
+def test_the_language_switch_comes_back() -> None:
+    asked = f"{HUB}login?next=%2Fcourses%2Fpython%2Fhub%2F"
+    shown = page("login.html", uri=asked)
+    expected = "/?lang=fr&next=%2Fcourses%2Fpython%2Fhub%2Flogin%3Fnext%3D%252Fcourses%252Fpython%252Fhub%252F"
+    assert expected in shown.links
+
+
+@pytest.mark.parametrize(("uri", "back"), [(f"{HUB}login", f"{HUB}login"), (f"{HUB}spawn", HUB)])
+def test_the_language_switch_after_a_form(uri: str, back: str) -> None:
+    html = rendered(handler(method="POST", uri=uri), "error.html", status_code=403)
+    assert f"/?lang=ja&next={back.replace('/', '%2F')}" in Page(html).links
+
+
+def test_login_of_the_workshop() -> None:
+    shown = page("login.html", login_error="", username="")
+    names = {field["name"] for field in shown.all("input")}
+    assert names == {"_xsrf", "username", "password"}
+    assert shown.all("form")[0] == {"class": "cw-form", "action": f"{HUB}login?next=", "method": "post"}
+    assert "Course password" in shown.texts
+    assert "No password?" in shown.texts
+    assert "Written as on your instructor’s list of participants." in shown.texts
+    assert not any(attributes.get("id") == "login-error" for _, attributes in shown.elements)
+
+
+def test_login_with_a_name_of_ones_own() -> None:
+    texts = page("login.html", course={"self_chosen_names": True}).texts
+    assert any(text.startswith("Choose any name") for text in texts)
+
+
+def test_login_of_another_method() -> None:
+    texts = page("login.html", course={"method": "ldap"}).texts
+    assert "Password" in texts
+    assert "Course password" not in texts
+
+
+def test_login_with_a_service() -> None:
+    of = handler()
+    of.authenticator = SimpleNamespace(login_service="GitHub <3")
+    shown = Page(rendered(of, "login.html", **values("login.html", "")))
+    assert "Sign in with GitHub <3" in shown.texts
+    assert f"{HUB}login?next=" in shown.links
+    assert not shown.all("form")
+
+
+def test_login_with_the_authenticators_own_form() -> None:
+    shown = page("login.html", custom_html="<form id='own'></form>")
+    assert shown.all("form") == [{"id": "own"}]
+
+
+def test_a_wrong_password() -> None:
+    [alert] = [
+        text for text in page("login.html", login_error="Invalid username or password").texts
+        if text.startswith("Signing in did not work")
+    ]  # fmt: skip
+    assert "password" in alert
+    shown = page("login.html", login_error="Invalid username or password", username="ada")
+    assert {field["name"]: field.get("value") for field in shown.all("input")}["username"] == "ada"
+    focused = [field["name"] for field in shown.all("input") if "autofocus" in field]
+    assert focused == ["password"]
+
+
+def test_an_error_of_the_login_form_is_said_on_it() -> None:
+    """JupyterHub's login handler answers a refused form with the form."""
+    of = handler(Login, method="POST", uri=f"{HUB}login", headers={"Accept-Language": "fr"})
+    of.authenticator = SimpleNamespace(
+        login_service="",
+        request_otp=False,
+        login_url=lambda base: f"{base}login",
+        get_custom_html=lambda _: "",
+    )
+    message = "Login form invalid or expired. Try again."
+    html = of.render_template("error.html", sync=True, status_code=403, status_message="", message=message)
+    texts = Page(html).texts
+    assert any(text.startswith("La page de connexion est restée ouverte") for text in texts)
+    assert "Mot de passe du cours" in texts
+
+
+@pytest.mark.parametrize(
+    ("server", "said", "buttons"),
+    [
+        (spawner(), "It is not running.", {"Start my notebook"}),
+        (spawner(active=True), "It is running.", {"Open my notebook", "Stop it"}),
+        (spawner(active=True, pending="spawn"), "It is starting.", {"Show the progress"}),
+        (spawner(active=True, pending="stop"), "It is stopping.", set()),
+    ],
+)
+def test_home(server: Any, said: str, buttons: set[str]) -> None:
+    texts = set(page("home.html", default_server=server).texts)
+    assert said in texts
+    every = {"Start my notebook", "Open my notebook", "Stop it", "Show the progress"}
+    assert texts & every == buttons
+    assert "For the staff" not in texts
+
+
+def test_home_of_the_staff() -> None:
+    shown = page("home.html", staff=True)
+    assert "For the staff" in shown.texts
+    assert shown.links.count(f"{HUB}admin") == 2
+
+
+def test_home_with_named_servers_is_jupyterhubs() -> None:
+    named = {
+        "named_server_limit_per_user": 2,
+        "invalid_server_names": [],
+        "allow_named_servers": True,
+    }
+    of = handler()
+    of.user = user()
+    of.user.all_spawners = lambda include_default: []
+    html = rendered(of, "home.html", user=of.user, **values("home.html", "") | named)
+    assert "Named Servers" in Page(html).texts
+    assert 'require(["home"])' in html
+
+
+def test_the_progress_page_follows_the_events() -> None:
+    of = handler(headers={"Accept-Language": "fr"})
+    html = rendered(of, "spawn_pending.html", **values("spawn_pending.html", ""))
+    assert 'new EventSource("/courses/python/hub/api/users/ada/server/progress")' in html
+    assert '"Server requested": "Votre notebook est demand\\u00e9."' in html
+    assert "Vous \\u00eates en position {position} dans la file" in html
+    assert "event.queue_position" in html
+
+
+def test_not_running() -> None:
+    quiet = page("not_running.html", failed=False, error_id="")
+    assert "Your notebook is not running" in quiet.texts
+    assert f"{HUB}spawn/ada" in quiet.links
+    assert not any("Error number" in text for text in quiet.texts)
+    soon = page("not_running.html", failed=False, implicit_spawn_seconds=3)
+    assert any(text.startswith("It starts again by itself") for text in soon.texts)
+    failed = page("not_running.html", failed_message=None, exception=SimpleNamespace(error_id="4711"), error_id="")
+    assert "Your notebook could not be started" in failed.texts
+    assert "Error number: 4711" in failed.texts
+    assert "Try again" in failed.texts
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 405, 424, 429, 500, 502, 503, 599])
+def test_errors_say_what_to_do(status: int) -> None:
+    shown = page("error.html", status_code=status, message="", error_id="")
+    assert f"Code {status}" in shown.texts
+    assert "Back to the course" in shown.texts
+    paragraphs = [text for text in shown.texts if text.endswith(".")]
+    assert len(paragraphs) >= 2
+
+
+def test_a_crash_does_not_show_itself() -> None:
+    crash = "Traceback: /srv/site/state/secret"
+    exception = RuntimeError(crash)
+    shown = page("error.html", status_code=500, message=crash, message_html=crash, exception=exception)
+    assert not any(crash in text for text in shown.texts)
+
+
+def test_a_message_made_for_people_is_shown() -> None:
+    exception = RuntimeError("x")
+    exception.jupyterhub_message = "The image is missing."  # type: ignore[attr-defined]
+    exception.error_id = "4711"  # type: ignore[attr-defined]
+    shown = page("error.html", status_code=500, message="The image is missing.", exception=exception, error_id="")
+    assert "The image is missing." in shown.texts
+    assert "Error number: 4711" in shown.texts
+
+
+def test_a_known_message_is_translated() -> None:
+    message = "Active user limit exceeded. Try again in a few minutes."
+    texts = page("error.html", "ja", status_code=429, message=message).texts
+    assert "このコースの席はいま満席です。数分後にもう一度お試しください。" in texts
+    assert message not in texts
+
+
+def test_every_refusal_is_known() -> None:
+    granted = {Reason.MEMBER, Reason.STRANGER}
+    assert set(REFUSALS) == {str(reason) for reason in Reason if reason not in granted}
+
+
+def test_a_refusal_is_said_on_the_login_form() -> None:
+    texts = page("login.html", "fr", login_error=str(Reason.CLOSED)).texts
+    assert "Ce cours est fermé." in texts
+
+
+def test_signing_out_is_possible_on_an_error_page() -> None:
+    assert f"{HUB}logout" in page("error.html").links
+    assert f"{HUB}login" in page("error.html", signed_in=False).links
