@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from jupyterhub.auth import Authenticator
+from tornado.web import HTTPError
 from traitlets import Any as AnyTrait
 from traitlets import default
 
@@ -71,14 +72,20 @@ class CoursewareAuthenticator(Authenticator):
         verdict: Verdict = self.decide(self.normalize_username(name))
         return verdict
 
-    def admit(self, name: str) -> dict[str, Any] | None:
-        """JupyterHub's authentication model for a person who has proved to be `name`, None when refused."""
+    def admit(self, name: str) -> dict[str, Any]:
+        """JupyterHub's authentication model for a person who has proved to be `name`.
+
+        HTTPError 403 with the reason, for the login page, when they may not enter.
+        """
         verdict = self.verdict(name)
         if not verdict.allowed or verdict.role is None:
-            self.log.warning("Refused %s: %s", name, verdict.reason)
-            return None
+            self.log.warning("Refused %r: %s", name[:64], verdict.reason)
+            raise HTTPError(403, str(verdict.reason))
         return {"name": self.normalize_username(name), "admin": False, "groups": [str(verdict.role)]}
 
     async def refresh_user(self, user: Any, *_: Any, **__: Any) -> bool | dict[str, Any]:
         """Ask again: False ends the login, otherwise the groups as they are now."""
-        return self.admit(user.name) or False
+        try:
+            return self.admit(user.name)
+        except HTTPError:
+            return False

@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -137,7 +137,7 @@ def authentication(c: Config, order: Order) -> None:
     course = order.course
 
     def decide_now(name: str) -> Decision:
-        return decide(course, name, now=datetime.now(UTC))
+        return decide(course, name, now=datetime.now().astimezone())
 
     c.JupyterHub.authenticator_class = "courseware-dummy"
     c.CoursewareAuthenticator.decide = decide_now
@@ -169,6 +169,7 @@ def servers(c: Config, order: Order) -> None:
     c.Spawner.start_timeout = 300
     c.Spawner.http_timeout = 60
     c.CoursewareLocalSpawner.parent_folder = str(order.place.folders.parent("server"))
+    c.CoursewareLocalSpawner.start_parent = False
     c.CoursewareLocalSpawner.homes_folder = str(folders.homes)
     c.CoursewareLocalSpawner.logs_folder = str(folders.server_logs)
     c.CoursewareLocalSpawner.material = str(folders.content / "current") if course.content else ""
@@ -192,6 +193,8 @@ def pages(c: Config, order: Order) -> None:
             "title": course.title,
             "description": course.description,
             "language": course.language,
+            "method": course.authentication.method,
+            "self_chosen_names": course.authentication.self_chosen_names,
         },
         "site_title": site.title,
         "site_language": site.language,

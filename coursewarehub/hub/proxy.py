@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from urllib.parse import unquote
 
 from jupyterhub_traefik_proxy.fileprovider import TraefikFileProviderProxy
 from jupyterhub_traefik_proxy.traefik_utils import generate_alias
@@ -23,7 +24,12 @@ class CourseProxy(TraefikFileProviderProxy):
     ask_every = Float(0.02, help="Seconds between two questions whether the edge has a new route.").tag(config=True)
 
     async def add_route(self, routespec: str, target: str, data: dict[str, Any]) -> None:
-        """Add a route unless it is there, and return when the edge has it."""
+        """Add a route unless it is there, and return when the edge has it.
+
+        ValueError for a path that would end the quotation it stands in and so become part of the edge's rules.
+        """
+        if "`" in unquote(routespec):
+            raise ValueError("a route must not contain a backquote")
         wanted = {"routespec": self.validate_routespec(routespec), "target": target, "data": data}
         if await self.get_route(routespec) == wanted:
             await self._wait_for_route(routespec)

@@ -47,6 +47,9 @@ def valid_name(name: str) -> str:
         raise ValueError("must not be `.` or `..`")
     if "/" in normal:
         raise ValueError("must not contain `/`")
+    if "`" in normal:
+        # The edge's rules quote paths with it.
+        raise ValueError("must not contain a backquote")
     for char in name.strip():
         if _is_unseen(char):
             raise ValueError(f"must not contain the control or invisible character U+{ord(char):04X}")

@@ -131,6 +131,15 @@ def clean_environment() -> dict[str, str]:
     return {name: os.environ[name] for name in kept if name in os.environ}
 
 
+async def parent_answers(folder: Path, seconds: float = 30.0) -> None:
+    """Return when a parent answers at `folder`; RuntimeError with a sentence after so many seconds."""
+    for _ in range(int(seconds * 50)):
+        if sockets.answering(folder / "socket"):
+            return
+        await asyncio.sleep(0.02)
+    raise RuntimeError("the part of the site that starts servers does not answer")
+
+
 async def ensure_parent(kind: str, folder: Path, log_file: Path) -> subprocess.Popen[bytes] | None:
     """Make sure that a parent answers at `folder`; the process if it had to be started, else None.
 

@@ -44,6 +44,9 @@ def leave_out_slow_imports() -> None:
 def warm_up(kind: str) -> None:
     """Import what the program of this kind will need."""
     leave_out_slow_imports()
+    if kind == "hub":
+        # Optional in mako, which alembic imports and no hub uses: colours for its error pages, 4.6 MiB of pygments.
+        sys.modules.setdefault("mako.ext.pygmentplugin", None)  # type: ignore[arg-type]
     for name in (*WARM[kind], ENTRY[kind]):
         importlib.import_module(name)
 

@@ -32,6 +32,9 @@ _GIT_SETTINGS: Final = (
 )
 
 
+_fetching: set[subprocess.Popen[str]] = set()
+
+
 class ContentError(Exception):
     """The material could not be brought; one sentence says why and what to do."""
 
@@ -128,24 +131,36 @@ def _git(folder: Path, *arguments: str) -> None:
         if name in os.environ:
             environment[name] = os.environ[name]
     try:
-        subprocess.run(
+        process = subprocess.Popen(
             ["git", *settings, *arguments],
             cwd=folder,
             env=environment,
-            check=True,
-            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=_GIT_SECONDS,
+            errors="replace",
         )
     except FileNotFoundError as error:
         raise ContentError("git is missing: install it to fetch a course's content") from error
+    _fetching.add(process)
+    try:
+        _, said = process.communicate(timeout=_GIT_SECONDS)
     except subprocess.TimeoutExpired as error:
+        process.kill()
+        process.communicate()
         raise ContentError(f"git took more than {_GIT_SECONDS} s to fetch the content; check `content.git`") from error
-    except subprocess.CalledProcessError as error:
-        said = (error.stderr or "").strip().splitlines() or ["it gave no reason"]
-        raise ContentError(
-            f"git could not fetch the content: {said[-1][:200]}; check `content.git` and `ref`"
-        ) from error
+    finally:
+        _fetching.discard(process)
+    if process.returncode:
+        reason = (said.strip().splitlines() or ["it gave no reason"])[-1][:200]
+        raise ContentError(f"git could not fetch the content: {reason}; check `content.git` and `ref`")
+
+
+def stop_fetching() -> None:
+    """End every git that runs for us; its publication fails and what was published before stays."""
+    for process in list(_fetching):
+        process.kill()
 
 
 def _remove(folder: Path) -> None:

@@ -197,7 +197,8 @@ class Edge:
         with log_file.open("ab") as output:
             self._process = subprocess.Popen(
                 [program(), f"--configfile={file}"],
-                env=clean_environment(),
+                # Collect garbage earlier: a few MiB less for a few milliseconds of processor time in an hour.
+                env={**clean_environment(), "GOGC": "50"},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

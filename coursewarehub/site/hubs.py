@@ -83,6 +83,7 @@ class HubRunner:
         request: Callable[[], StartRequest],
         database: Path,
         failed_page: Application,
+        woken: Callable[[], None],
     ) -> None:
         self.course_id = course_id
         self.state = HubState.SLEEPING
@@ -93,6 +94,7 @@ class HubRunner:
         self._request = request
         self._database = database
         self._failed_page = failed_page
+        self._woken = woken
         self._wanted = asyncio.Event()
         self._reloading = False
         self._task: asyncio.Task[None] | None = None
@@ -151,6 +153,7 @@ class HubRunner:
     async def _run_once(self) -> Attempt:
         await self._until_wanted()
         self.state = HubState.STARTING
+        self._woken()
         begun = time.monotonic()
         try:
             started = await self._parent.start(self._request(), self._listening.dup())
@@ -180,6 +183,7 @@ class HubRunner:
 
     async def _watch_adopted(self, record: ProcessRecord) -> Attempt:
         self.record, self.state = record, HubState.RUNNING
+        self._woken()
         await processes.ended(record)
         return Attempt(asleep=not self._has_servers(), ready=True, reason="it ended", seconds=61)
 

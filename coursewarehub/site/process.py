@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import json
 import logging
 import os
 import shutil
 import subprocess
+import threading
 from collections.abc import Callable, Container, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,9 +32,9 @@ from coursewarehub.model import (
 from coursewarehub.model.checks import site_problems
 from coursewarehub.prefork.client import ParentClient, clean_environment, ensure_parent
 from coursewarehub.site import status as status_socket
-from coursewarehub.site.content import ContentError, publish
+from coursewarehub.site.content import ContentError, publish, stop_fetching
 from coursewarehub.site.edge import Edge, EdgePorts, PortTaken, site_routes
-from coursewarehub.site.hubs import HubRunner
+from coursewarehub.site.hubs import HubRunner, HubState
 from coursewarehub.site.portal import Catalogue, application, failed_application
 from coursewarehub.site.watch import changes, signature
 from coursewarehub.state import processes
@@ -100,6 +102,8 @@ class SiteProcess:
         self._parents = {kind: ParentClient(self.folders.parent(kind)) for kind in ("hub", "server")}
         self._parent_processes: dict[str, subprocess.Popen[bytes]] = {}
         self._tasks: list[asyncio.Task[None]] = []
+        self._fetches: set[asyncio.Future[None]] = set()
+        self._awake = asyncio.Event()
         self._servers: list[HTTPServer] = []
         self._edge_api_password: SecretStr | None = None
 
@@ -162,7 +166,8 @@ class SiteProcess:
         self._servers.append(status_socket.serve(self.folders.control_socket, self.status))
         for work in (
             self._keep_edge(),
-            *(self._keep_parent(kind) for kind in self._parents),
+            self._keep_hub_parent(),
+            self._keep_server_parent(),
             self._follow_files(),
         ):
             self._tasks.append(asyncio.create_task(work))
@@ -181,6 +186,7 @@ class SiteProcess:
 
     async def _shut_down(self) -> None:
         log.info("stopping")
+        stop_fetching()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -202,6 +208,7 @@ class SiteProcess:
         await client.shut_down()
         if record is not None:
             await processes.ended(record)
+        client.known_pid = None
         if process := self._parent_processes.pop(kind, None):
             process.wait()
 
@@ -212,16 +219,46 @@ class SiteProcess:
         if process is not None:
             self._parent_processes[kind] = process
 
-    async def _keep_parent(self, kind: str) -> None:
+    async def _keep_hub_parent(self) -> None:
         while True:
-            pid = await self._parents[kind].pid()
-            record = _record(f"{kind}-parent", pid) if pid else None
-            if record is not None:
-                await processes.ended(record)
-                log.error("the %s parent ended; starting it again", kind)
-            if process := self._parent_processes.pop(kind, None):
-                process.poll()
-            await _again(lambda: self._ensure_parent(kind))
+            await self._parent_ended("hub")
+            log.error("the hub parent ended; starting it again")
+            await _again(lambda: self._ensure_parent("hub"))
+
+    async def _keep_server_parent(self) -> None:
+        """The parent of the learners' servers rests while all hubs sleep: it is there again when somebody logs in."""
+        while True:
+            ended = asyncio.ensure_future(self._parent_ended("server"))
+            try:
+                if await self._server_parent_may_rest(ended):
+                    await self._end_parent("server")
+                    await self._awake.wait()
+                else:
+                    log.error("the server parent ended; starting it again")
+            finally:
+                ended.cancel()
+            await _again(lambda: self._ensure_parent("server"))
+
+    async def _server_parent_may_rest(self, ended: asyncio.Future[None]) -> bool:
+        """Wait until no hub has been awake for the time after which hubs sleep, or until the parent ended (False)."""
+        patience = self.site.hubs.sleep_after or 0
+        quiet = 0.0
+        while not ended.done():
+            await asyncio.wait([ended], timeout=1)
+            self._awake.clear()
+            awake = any(runner.state is not HubState.SLEEPING for runner in self._runners.values())
+            quiet = 0.0 if awake or not patience else quiet + 1
+            if quiet > patience and not await self._parents["server"].processes():
+                return True
+        return False
+
+    async def _parent_ended(self, kind: str) -> None:
+        pid = await self._parents[kind].pid()
+        record = _record(f"{kind}-parent", pid) if pid else None
+        if record is not None:
+            await processes.ended(record)
+        if process := self._parent_processes.pop(kind, None):
+            process.poll()
 
     async def _keep_edge(self) -> None:
         while True:
@@ -236,6 +273,9 @@ class SiteProcess:
             except ConfigurationError as error:
                 log.error("kept as it was: %s", error)
                 self._site_problems = error.problems
+            except Exception as error:  # whatever it is, the next change must be seen
+                log.exception("a change could not be taken over")
+                self._site_problems = (Problem("site.yaml", None, f"a change could not be taken over: {error}"),)
 
     # -- courses -----------------------------------------------------------------------------------------------
 
@@ -258,6 +298,7 @@ class SiteProcess:
 
     async def _reload(self) -> None:
         """Take changed files over, course by course; a broken file leaves its course as it was."""
+        self._check_courses_folder()
         before, now = self._loaded, self._load()
         self._site_problems = ()
         if now.site.edge != before.site.edge:
@@ -279,15 +320,24 @@ class SiteProcess:
                 await self._change(course)
         self._write_routes()
 
+    def _check_courses_folder(self) -> None:
+        """A folder that cannot be listed says nothing about courses: it must not end them."""
+        folder = self.folders.root / "courses.d"
+        try:
+            os.listdir(folder)
+        except OSError as error:
+            raise ConfigurationError([Problem("courses.d", None, f"cannot be read: {error.strerror}")]) from error
+
     async def _add(self, course: Course, adopted: ProcessRecord | None) -> None:
-        listening = await self._parents["hub"].held_socket(_hub_name(course.id)) if adopted else None
+        # Held by the parent also when the hub has gone: its servers know it by this port.
+        listening = await self._parents["hub"].held_socket(_hub_name(course.id))
         if listening is None:
             if adopted is not None:
                 await processes.stop_tree(adopted, patience=10)
                 adopted = None
             listening = self._ports.listen(f"course-{course.id}")
         changed = self._prepare(course)
-        await asyncio.to_thread(self._publish, course)
+        await self._bring_content(course)
         runner = HubRunner(
             course_id=course.id,
             parent=self._parents["hub"],
@@ -295,6 +345,7 @@ class SiteProcess:
             request=lambda: self._start_request(course.id, listening.getsockname()[1]),
             database=self.folders.course(course.id).database,
             failed_page=failed_application(self.catalogue),
+            woken=self._awake.set,
         )
         self._runners[course.id] = runner
         runner.begin(adopted, awake=self.site.hubs.sleep_after is None)
@@ -304,7 +355,7 @@ class SiteProcess:
     async def _change(self, course: Course) -> None:
         log.info("course %s has changed", course.id)
         self._prepare(course)
-        await asyncio.to_thread(self._publish, course)
+        await self._bring_content(course)
         await self._runners[course.id].reload()
 
     async def _remove(self, course_id: str) -> None:
@@ -336,6 +387,14 @@ class SiteProcess:
         replace_text(folders.effective, json.dumps({"site": _plain(self.site), "course": _plain(course)}))
         replace_text(mark, new)
         return changed
+
+    async def _bring_content(self, course: Course) -> None:
+        """Publish the material: a folder's before the hub goes on, a repository's meanwhile, however long it takes."""
+        work = asyncio.ensure_future(in_daemon_thread(lambda: self._publish(course)))
+        self._fetches.add(work)
+        work.add_done_callback(self._fetches.discard)
+        if course.content is not None and course.content.folder is not None:
+            await work
 
     def _publish(self, course: Course) -> None:
         try:
@@ -424,6 +483,22 @@ class SiteProcess:
                 "reason": runner.reason if runner else "",
             },
         }
+
+
+async def in_daemon_thread(work: Callable[[], None]) -> None:
+    """Run blocking work in a thread that nobody waits for at the end of the process."""
+    loop = asyncio.get_running_loop()
+    done = asyncio.Event()
+
+    def run() -> None:
+        try:
+            work()
+        finally:
+            with contextlib.suppress(RuntimeError):  # the loop has been closed meanwhile
+                loop.call_soon_threadsafe(done.set)
+
+    threading.Thread(target=run, daemon=True).start()
+    await done.wait()
 
 
 async def _again(start: Callable[[], Coroutine[Any, Any, None]]) -> None:

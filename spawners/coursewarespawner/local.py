@@ -19,7 +19,14 @@ from sqlalchemy.orm import object_session
 from traitlets import Bool, Dict, Float, Integer, Unicode, default
 
 from coursewarehub.model.names import object_name
-from coursewarehub.prefork.client import ParentClient, Started, StartRefused, clean_environment, ensure_parent
+from coursewarehub.prefork.client import (
+    ParentClient,
+    Started,
+    StartRefused,
+    clean_environment,
+    ensure_parent,
+    parent_answers,
+)
 from coursewarehub.state import processes
 from coursewarehub.wire.prefork import Event, ProcessLimits, ProcessRecord, StartRequest
 from coursewarespawner.line import Line
@@ -31,6 +38,11 @@ class CoursewareLocalSpawner(Spawner):
     parent_folder = Unicode(
         help="""Folder of the prefork parent (its socket, its records). A parent is started there if none answers.
         All hubs of a site may share one.""",
+    ).tag(config=True)
+    start_parent = Bool(
+        True,
+        help="""Start the parent if none answers. A site whose own process supervises it says False: a parent must
+        not be a child of a hub that comes and goes.""",
     ).tag(config=True)
     homes_folder = Unicode(help="Folder in which each learner's home folder is made.").tag(config=True)
     logs_folder = Unicode(help="Folder for the servers' logs; default: beside the parent.").tag(config=True)
@@ -138,7 +150,10 @@ class CoursewareLocalSpawner(Spawner):
     async def _fork(self) -> Started:
         parent = Path(self.parent_folder)
         await asyncio.to_thread(self._make_folders)
-        await ensure_parent("server", parent, Path(self.logs_folder) / "server-parent.log")
+        if self.start_parent:
+            await ensure_parent("server", parent, Path(self.logs_folder) / "server-parent.log")
+        else:
+            await parent_answers(parent)
         request = StartRequest(
             name=self.object_name,
             environment=self.get_env(),
@@ -155,7 +170,7 @@ class CoursewareLocalSpawner(Spawner):
         try:
             started = await ParentClient(parent).start(request)
         except (OSError, StartRefused) as error:
-            raise RuntimeError(f"Your server could not be started: {error}.") from error
+            raise RuntimeError(f"Your server could not be started: {error}. Try again in a minute.") from error
         self.record = started.record
         # Stored at once: a hub that is killed while this server starts knows it, and its address, again.
         self.server.ip, self.server.port = "127.0.0.1", started.record.port
@@ -205,7 +220,7 @@ class CoursewareLocalSpawner(Spawner):
             if self._position != shown:
                 shown = self._position
                 yield (
-                    {"progress": 10, "message": f"{shown} in line before you"}
+                    {"progress": 10, "queue_position": shown, "message": f"Number {shown} in the queue"}
                     if shown
                     else {"progress": 50, "message": "Starting"}
                 )
