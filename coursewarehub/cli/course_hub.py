@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import re
+import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from coursewarehub.cli import Subparsers
 
 HIDDEN = "(secret)"
-_SECRET_NAME = re.compile(r"password|secret(?!_file)|token(?!s|_expires)|api_key|private_key|crypt_key|db_url", re.I)
+SET_ELSEWHERE = "(set in hub.d)"
 
 
 def add_token(verbs: Subparsers) -> None:
@@ -69,26 +69,26 @@ def run_hub_config(args: argparse.Namespace) -> int:
         service_token=hidden,
         password=hidden,
     )
-    config = assemble(site, course, place)
+    assembled = assemble(site, course, place)
+    config = copy.deepcopy(assembled)
     load_extra(config, root, site, course)
-    print("\n".join(lines(config)))
+    print("\n".join(lines(config, assembled)))
     return 0
 
 
-def lines(config: Config) -> list[str]:
-    """One line a setting, in order of name, secrets hidden."""
+def lines(config: Config, assembled: Config) -> list[str]:
+    """One line a setting, in order of name; of what `hub.d` set only that it did, since it may be secret."""
+
+    def shown(section: str, name: str, value: Any) -> str:
+        ours = assembled.get(section, {})
+        return _shown(value) if name in ours and ours[name] == value else SET_ELSEWHERE
+
     return [
-        f"c.{section}.{name} = {_shown(name, value)}"
+        f"c.{section}.{name} = {shown(section, name, value)}"
         for section, settings in sorted(config.items())
         for name, value in sorted(settings.items())
     ]
 
 
-def _shown(name: str, value: Any) -> str:
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key!r}: {_shown(str(key), each)}" for key, each in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(_shown(name, each) for each in value) + "]"
-    if isinstance(value, (str, bytes)) and value and _SECRET_NAME.search(name):
-        return repr(HIDDEN) if "sqlite:" not in str(value) else repr(value)
+def _shown(value: Any) -> str:
     return value.__qualname__ if isinstance(value, type) else repr(value)

@@ -139,8 +139,7 @@ def local_spawner(loaded: LoadedSite) -> Iterator[Finding]:
         "tokens and memory limit, but a learner who wants to can read the others' files; for people you do "
         "not trust, use containers",
     )
-    if os.geteuid() == 0:
-        yield Finding(Level.NOTE, "`resources.processes` does not bind root; run the site under another account")
+    yield Finding(Level.NOTE, "`resources.processes` is for containers: Unix counts all processes of an account as one")
     yield Finding(Level.NOTE, "`resources.cpu` keeps a server to so many whole cores, which others may use too")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,7 +22,7 @@ from traitlets.config import Config
 from coursewarehub.hub.database import use_write_ahead_log
 from coursewarehub.hub.localisation import Localisation
 from coursewarehub.hub.proxy import CourseProxy
-from coursewarehub.model import Course, Decision, Role, Site, decide
+from coursewarehub.model import ConfigurationError, Course, Decision, Problem, Role, Site, decide
 from coursewarehub.state.folders import SiteFolders
 from coursewarehub.state.secrets import generated_once
 from coursewarehub.wire import environment as names
@@ -174,7 +175,6 @@ def servers(c: Config, order: Order) -> None:
     c.CoursewareLocalSpawner.logs_folder = str(folders.server_logs)
     c.CoursewareLocalSpawner.material = str(folders.content / "current") if course.content else ""
     c.CoursewareLocalSpawner.open_files = course.resources.open_files
-    c.CoursewareLocalSpawner.processes = course.resources.processes
     c.CoursewareLocalSpawner.concurrent_starts = site.spawner.concurrent_starts or 0
     c.CoursewareLocalSpawner.variables = {
         names.COURSE: course.id,
@@ -231,7 +231,7 @@ def effective(root: Path, course_id: str) -> tuple[Site, Course]:
 
 
 def place_of(root: Path, course: Course, port: int, edge_api: str) -> Place:
-    """Resolve the secrets of a hub; ConfigurationError or ExposedSecret when one cannot be had."""
+    """Resolve the secrets of a hub; ConfigurationError when one cannot be had."""
     folders = SiteFolders(root)
     reference = course.authentication.password
     own = folders.course_secrets(course.id)
@@ -246,11 +246,25 @@ def place_of(root: Path, course: Course, port: int, edge_api: str) -> Place:
 
 
 def load_extra(config: Config, root: Path, site: Site, course: Course) -> None:
-    """Run `hub.d/*.py` in order of name over the assembled configuration (`c`, `site`, `course` are given)."""
+    """Run `hub.d/*.py` in order of name over the assembled configuration (`c`, `site`, `course` are given).
+
+    ConfigurationError with file and line when one of them fails.
+    """
     for file in sorted((root / "hub.d").glob("*.py")):
-        code = compile(file.read_text(), str(file), "exec")
         values: dict[str, Any] = {"c": config, "site": site, "course": course, "__file__": str(file)}
-        exec(code, values)  # noqa: S102 - the operator's own configuration, as jupyterhub_config.py is
+        try:
+            code = compile(file.read_bytes(), str(file), "exec")
+            exec(code, values)  # noqa: S102 - the operator's own configuration, as jupyterhub_config.py is
+        except Exception as error:
+            raise ConfigurationError([_problem_of(error, file)]) from error
+
+
+def _problem_of(error: Exception, file: Path) -> Problem:
+    """What went wrong in a file of `hub.d`, and in which line of it."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
+    line = error.lineno if isinstance(error, SyntaxError) else (lines[-1] if lines else None)
+    message = error.msg if isinstance(error, SyntaxError) else str(error)
+    return Problem(f"hub.d/{file.name}", line, f"{type(error).__name__}: {message}")
 
 
 def configure(config: Config) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from jupyterhub_traefik_proxy.fileprovider import TraefikFileProviderProxy
 from jupyterhub_traefik_proxy.traefik_utils import generate_alias
@@ -12,6 +12,21 @@ from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 from traitlets import Float
 
 _NOT_YET = 404
+_RESERVED = frozenset(":?#[]!$&'()*+,;=%")
+
+
+def rule(routespec: str) -> str:
+    """Traefik's rule for a percent-encoded path with slashes at both ends; it matches the path without the last, too.
+
+    Traefik compares with the request's path in which only reserved characters (RFC 3986, section 2.2, and the per cent
+    sign) are still encoded. ValueError for a backquote: it would end the quotation and become part of the rule.
+    """
+    segments = ("".join(quote(c, safe="") if c in _RESERVED else c for c in unquote(s)) for s in routespec.split("/"))
+    path = "/".join(segments)
+    if "`" in path:
+        raise ValueError("a route must not contain a backquote")
+    bare = path.rstrip("/")
+    return f"PathPrefix(`{path}`) || Path(`{bare}`)" if bare else f"PathPrefix(`{path}`)"
 
 
 class CourseProxy(TraefikFileProviderProxy):
@@ -24,17 +39,20 @@ class CourseProxy(TraefikFileProviderProxy):
     ask_every = Float(0.02, help="Seconds between two questions whether the edge has a new route.").tag(config=True)
 
     async def add_route(self, routespec: str, target: str, data: dict[str, Any]) -> None:
-        """Add a route unless it is there, and return when the edge has it.
-
-        ValueError for a path that would end the quotation it stands in and so become part of the edge's rules.
-        """
-        if "`" in unquote(routespec):
-            raise ValueError("a route must not contain a backquote")
+        """Add a route unless it is there, and return when the edge has it; ValueError as `rule` says."""
         wanted = {"routespec": self.validate_routespec(routespec), "target": target, "data": data}
         if await self.get_route(routespec) == wanted:
             await self._wait_for_route(routespec)
         else:
             await super().add_route(routespec, target, data)
+
+    def _dynamic_config_for_route(
+        self, routespec: str, target: str, data: dict[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        traefik, jupyterhub = super()._dynamic_config_for_route(routespec, target, data)
+        for router in traefik["http"]["routers"].values():
+            router["rule"] = rule(routespec)
+        return traefik, jupyterhub
 
     async def _wait_for_route(self, routespec: str) -> None:
         deadline = asyncio.get_running_loop().time() + self.check_route_timeout

@@ -194,9 +194,9 @@ class Parent:
         }
         try:
             message = decode(line)
-            action = actions[message.get("operation", "")]
+            action = actions[str(message.get("operation", ""))]
             action(caller, message)
-        except (ValueError, KeyError, OSError) as error:
+        except (ValueError, KeyError, TypeError, OSError, RecursionError) as error:
             caller.tell({"event": Event.REFUSED, "reason": str(error)})
 
     def _list(self, caller: _Caller, _: dict[str, Any]) -> None:
@@ -229,6 +229,7 @@ class Parent:
             self._task = ChildTask(self.kind, request, listening, writable, inherited=self)
             return
         os.close(writable)
+        os.set_blocking(readable, False)
         port = listening.getsockname()[1] if listening else 0
         try:
             record = processes.record_of(request.name, pid, port)
@@ -266,29 +267,34 @@ class Parent:
         return self.records / f"{record.pid}-{record.start_time}"
 
     def _on_status(self, process: _Process) -> None:
-        assert process.status_pipe is not None
-        codes = os.read(process.status_pipe, 64)
+        if process.status_pipe is None:
+            return
+        try:
+            codes = os.read(process.status_pipe, 64)
+        except BlockingIOError:
+            return
         if not codes:
-            self._selector.unregister(process.status_pipe)
-            os.close(process.status_pipe)
-            process.status_pipe = None
+            self._close_status_pipe(process)
             return
         for code in codes:
             self._tell(process, {"event": EVENTS[bytes([code])]})
+
+    def _close_status_pipe(self, process: _Process) -> None:
+        if process.status_pipe is not None:
+            self._selector.unregister(process.status_pipe)
+            os.close(process.status_pipe)
+            process.status_pipe = None
 
     def _tell(self, process: _Process, message: dict[str, Any]) -> None:
         if process.caller is not None:
             process.caller.tell(message)
 
     def _on_exit(self, process: _Process) -> None:
-        if process.status_pipe is not None:
-            self._on_status(process)
+        self._on_status(process)
         status = self._reap(process.record.pid)
         self._selector.unregister(process.pidfd)
         os.close(process.pidfd)
-        if process.status_pipe is not None:
-            self._selector.unregister(process.status_pipe)
-            os.close(process.status_pipe)
+        self._close_status_pipe(process)
         self._processes.pop(process.record.name, None)
         self._record_file(process.record).unlink(missing_ok=True)
         self._tell(process, {"event": Event.EXITED, "status": status})

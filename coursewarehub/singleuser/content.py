@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -18,6 +20,8 @@ from jupyter_server.services.contents.largefilemanager import AsyncLargeFileMana
 from tornado.web import HTTPError
 
 from coursewarehub.wire import environment as names
+
+log = logging.getLogger("coursewarehub.singleuser")
 
 FOLDER: Final = "course"
 """Name of the read-only folder in the learner's home."""
@@ -30,18 +34,34 @@ def provision(environment: Mapping[str, str], home: Path) -> None:
     """Show the material under `course/` and copy each of its files to `home` once.
 
     A file is copied when the learner never got it and has none of that name; one that was deleted or renamed
-    stays so. Safe to interrupt: a copy appears whole or not at all, and is noted after it is there.
+    stays so. Safe to interrupt: a copy appears whole or not at all, and is noted after it is there. Whatever cannot
+    be copied (a full disk, a folder of the learner's in the way) is logged and tried again at the next start: it
+    never keeps the server from starting.
     """
     source = environment.get(names.CONTENT)
     if not source or not Path(source).is_dir():
         return
-    _show(Path(source), home / FOLDER)
     given = _read_given(home)
-    new = [name for name in files_of(Path(source)) if name not in given]
-    for name in new:
-        _copy_once(Path(source) / name, home / name)
-    if new:
-        _write_given(home, given | set(new))
+    try:
+        _show(Path(source), home / FOLDER)
+        given |= _copy_new(Path(source), home, given)
+        _write_given(home, given)
+    except OSError as error:
+        log.warning("the course's material is not complete: %s", error)
+
+
+def _copy_new(source: Path, home: Path, given: set[str]) -> set[str]:
+    """Copy what was never given; the names of what is given now."""
+    now = set()
+    for name in files_of(source):
+        if name in given or PurePosixPath(name).parts[0] == FOLDER:
+            continue
+        try:
+            _copy_once(source / name, home / name)
+            now.add(name)
+        except OSError as error:
+            log.warning("%s was not copied: %s", name, error)
+    return now
 
 
 def files_of(source: Path) -> Iterator[str]:
@@ -55,10 +75,8 @@ def files_of(source: Path) -> Iterator[str]:
 
 
 def _show(source: Path, link: Path) -> None:
-    """Point `course` at the release; whatever else the learner has under that name stays."""
-    if link.is_symlink():
-        if os.readlink(link) == str(source):
-            return
+    """Point `course` at the material; whatever else the learner has under that name stays."""
+    if link.is_symlink() and not link.exists():
         link.unlink()
     if not link.exists():
         link.symlink_to(source, target_is_directory=True)
@@ -67,12 +85,17 @@ def _show(source: Path, link: Path) -> None:
 def _copy_once(source: Path, target: Path) -> None:
     if target.exists() or target.is_symlink():
         return
-    with contextlib.suppress(FileExistsError, NotADirectoryError):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".{target.name}.partial")
-        shutil.copyfile(source, partial)
-        partial.chmod(0o644)
-        os.rename(partial, target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, partial = tempfile.mkstemp(prefix=".copy-", dir=target.parent)
+    try:
+        with source.open("rb") as original, os.fdopen(descriptor, "wb") as copy:
+            shutil.copyfileobj(original, copy)
+        Path(partial).chmod(0o644)
+        # A link, not a rename: it never replaces what the learner made meanwhile.
+        with contextlib.suppress(FileExistsError):
+            os.link(partial, target)
+    finally:
+        Path(partial).unlink()
 
 
 def _read_given(home: Path) -> set[str]:
@@ -91,22 +114,28 @@ def _write_given(home: Path, given: set[str]) -> None:
     os.replace(partial, file)
 
 
-def is_course_path(path: str) -> bool:
-    """Whether an API path (as Jupyter's contents API writes it) lies in the read-only folder."""
-    parts = PurePosixPath(path.strip("/")).parts
-    return bool(parts) and parts[0] == FOLDER
-
-
 class CourseContentsManager(AsyncLargeFileManager):
-    """Jupyter's contents manager with `course/` read only, also where file permissions do not bind (root)."""
+    """Jupyter's contents manager with `course/` read only, also where file permissions do not bind (root).
+
+    What counts is where a path leads, not how it is spelled: through links, `..` and doubled slashes as well.
+    """
+
+    def _is_course(self, path: str) -> bool:
+        home = Path(self.root_dir).resolve()
+        if not (home / FOLDER).is_symlink():
+            return False  # the learner's own folder of that name
+        material = (home / FOLDER).resolve()
+        wanted = home / path.strip("/")
+        # Where it leads, and where it stands: a link in the material stands there wherever it leads.
+        return any(p.is_relative_to(material) for p in (wanted.resolve(), wanted.parent.resolve() / wanted.name))
 
     def is_writable(self, path: str) -> bool:
         """False in `course/`, so that JupyterLab opens its notebooks read only."""
         writable: bool = super().is_writable(path)
-        return writable and not is_course_path(path)
+        return writable and not self._is_course(path)
 
     def _refuse_course(self, *paths: str) -> None:
-        if any(is_course_path(path) for path in paths):
+        if any(self._is_course(path) for path in paths):
             raise HTTPError(403, "The course folder is read only: work on the copy in your own folder instead.")
 
     async def save(self, model: dict[str, Any], path: str = "") -> Any:
@@ -123,3 +152,18 @@ class CourseContentsManager(AsyncLargeFileManager):
         """Rename, except from or into `course/` (403)."""
         self._refuse_course(old_path, new_path)
         await super().rename_file(old_path, new_path)
+
+    async def copy(self, from_path: str, to_path: str | None = None) -> Any:
+        """Copy, except into `course/` (403); a copy made beside an original in `course/` would be, too."""
+        self._refuse_course(str(PurePosixPath(from_path).parent) if to_path is None else to_path)
+        return await super().copy(from_path, to_path)
+
+    async def create_checkpoint(self, path: str) -> Any:
+        """Checkpoint, except in `course/` (403)."""
+        self._refuse_course(path)
+        return await super().create_checkpoint(path)
+
+    async def restore_checkpoint(self, checkpoint_id: str, path: str) -> Any:
+        """Go back to a checkpoint, except in `course/` (403)."""
+        self._refuse_course(path)
+        return await super().restore_checkpoint(checkpoint_id, path)

@@ -13,9 +13,11 @@ from typing import Any
 
 from jupyter_server.serverapp import ServerApp
 from jupyterhub.singleuser.extension import JupyterHubSingleUser
+from tornado.ioloop import PeriodicCallback
 from traitlets.config import Config
 
 from coursewarehub.singleuser import content
+from coursewarehub.singleuser.reaper import Reaper
 from coursewarehub.wire import environment as names
 
 
@@ -35,6 +37,11 @@ class LearnerServerApp(ServerApp):
         if bound:
             self.when_ready()
         return bound
+
+    def init_ioloop(self) -> None:
+        """The event loop, in which orphans are buried every half minute."""
+        super().init_ioloop()
+        PeriodicCallback(Reaper(), 30_000).start()
 
     def _find_http_port(self) -> None:
         if self.listening is None:

@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from coursewarehub.model import Site
 from coursewarehub.prefork.client import clean_environment
@@ -73,7 +74,8 @@ def static_configuration(site: Site, folders: SiteFolders, ports: EdgePorts) -> 
     if site.edge.tls:
         web["http"]["tls"] = {}
     if site.edge.acme:
-        web["http"]["tls"] = {"certResolver": "acme"}
+        domain = urlsplit(site.edge.public_url or "").hostname
+        web["http"]["tls"] = {"certResolver": "acme", "domains": [{"main": domain}]}
         acme: dict[str, Any] = {
             "email": site.edge.acme.email,
             "storage": str(folders.edge / "acme.json"),
@@ -150,7 +152,7 @@ def program() -> str:
     return found
 
 
-class PortTaken(Exception):
+class PortTaken(OSError):
     """Somebody else listens where the front door should."""
 
 
@@ -171,19 +173,44 @@ class Edge:
 
         PortTaken when somebody listens there; RuntimeError when it does not answer within 20 s.
         """
-        static = json.dumps(self._static, indent=1)
-        file = self._folders.edge / "traefik.yaml"
-        same = file.exists() and file.read_text() == static
         left = self._left_running()
-        if left is not None and same:
+        if left is not None and self._same_as_before():
             self.record = left
         else:
             if left is not None:
                 await processes.stop_tree(left, patience=5)
             self._check_port()
-            replace_text(file, static)
-            self._launch(file)
+            replace_text(self._file, self._text)
+            self._launch(self._file)
         await self._answering()
+
+    def check(self) -> None:
+        """PortTaken when somebody else listens where this edge is to; nothing is started or ended."""
+        left = self._left_running()
+        if left is None or not (self._same_as_before() or self._listened_there_before()):
+            self._check_port()
+
+    @property
+    def _file(self) -> Path:
+        return self._folders.edge / "traefik.yaml"
+
+    @property
+    def _text(self) -> str:
+        return json.dumps(self._static, indent=1)
+
+    def _same_as_before(self) -> bool:
+        return self._file.exists() and self._file.read_text() == self._text
+
+    def _listened_there_before(self) -> bool:
+        try:
+            before = json.loads(self._file.read_text())["entryPoints"]["web"]["address"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+        return bool(before == self._static["entryPoints"]["web"]["address"])
+
+    def running(self) -> bool:
+        """Whether the process lives."""
+        return self.record is not None and processes.alive(self.record.pid, self.record.start_time)
 
     def _check_port(self) -> None:
         host, port = self._address

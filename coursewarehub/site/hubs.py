@@ -23,6 +23,7 @@ from tornado.web import Application
 
 from coursewarehub.prefork.client import ParentClient, Started, StartRefused
 from coursewarehub.state import processes
+from coursewarehub.state.folders import CourseFolders
 from coursewarehub.wire.prefork import Event, ProcessRecord, StartRequest
 
 log = logging.getLogger("coursewarehub.site.hubs")
@@ -50,7 +51,7 @@ class Attempt:
 
 def pause_before_retry(failures: int) -> float:
     """Seconds to wait before start number `failures` + 1 in a row: none at first, then 1, 2, 4 ... 60."""
-    return 0.0 if failures <= 1 else min(60.0, 2.0 ** (failures - 2))
+    return 0.0 if failures <= 1 else min(60.0, 2.0 ** min(failures - 2, 6))
 
 
 def last_error(log_file: Path) -> str:
@@ -71,28 +72,28 @@ _ERROR_MARK = "Error: "
 class HubRunner:
     """Keeps one course's hub as it should be, until stopped.
 
-    `request` makes the start request anew for each start, so that a changed course takes effect; `failed_page` is
-    what visitors get while the hub cannot be started.
+    `request` makes the start request anew for each start, so that a changed course takes effect; `failed_page` is what
+    visitors get while the hub cannot be started; `woken` is called when the hub leaves its sleep.
     """
 
     def __init__(
         self,
-        course_id: str,
+        folders: CourseFolders,
         parent: ParentClient,
         listening: socket,
         request: Callable[[], StartRequest],
-        database: Path,
         failed_page: Application,
         woken: Callable[[], None],
     ) -> None:
-        self.course_id = course_id
+        self.course_id = folders.course_id
         self.state = HubState.SLEEPING
         self.reason = ""
         self.record: ProcessRecord | None = None
         self._parent = parent
         self._listening = listening
         self._request = request
-        self._database = database
+        self._database = folders.database
+        self._log_file = folders.log
         self._failed_page = failed_page
         self._woken = woken
         self._wanted = asyncio.Event()
@@ -138,7 +139,11 @@ class HubRunner:
     async def _run(self, adopted: ProcessRecord | None) -> None:
         failures = 0
         while True:
-            attempt = await (self._watch_adopted(adopted) if adopted else self._run_once())
+            try:
+                attempt = await (self._watch_adopted(adopted) if adopted else self._run_once())
+            except Exception as error:  # a supervisor outlives whatever happens to what it supervises
+                log.exception("the hub of %s", self.course_id)
+                attempt = Attempt(asleep=False, ready=False, reason=str(error), seconds=0)
             adopted, self.record = None, None
             if attempt.asleep or self._reloading:
                 failures, self._reloading = 0, False
@@ -189,7 +194,7 @@ class HubRunner:
 
     def _why(self, status: int | None) -> str:
         how = f"killed by signal {-status}" if status is not None and status < 0 else f"exit status {status}"
-        error = last_error(Path(self._request().log_file))
+        error = last_error(self._log_file)
         return f"{how}; {error}" if error else how
 
     async def _until_wanted(self) -> None:

@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from tornado.web import Application, RequestHandler, StaticFileHandler
+from tornado.web import Application, HTTPError, RequestHandler, StaticFileHandler
 
 from coursewarehub.i18n import LANGUAGE_COOKIE, LANGUAGES, choose, return_path
 from coursewarehub.model import Course, CourseState, Site
@@ -111,15 +111,15 @@ class Page(RequestHandler):
             self.catalogue.site.language,
         )
 
-    def refuse(self, why: Obstacle, course_id: str | None = None) -> None:
-        """Answer with the page that explains it."""
+    def refuse(self, why: Obstacle, course_id: str | None = None, status: int | None = None) -> None:
+        """Answer with the page that explains it, with the status that belongs to it or another."""
         course = self.catalogue.courses.get(course_id or "")
         error_id = ""
         if why in (Obstacle.START_FAILED, Obstacle.SITE_FAILED):
             error_id = secrets.token_hex(4)
             log.error("error %s: %s %s", error_id, self.request.method, self.request.path)
             self.set_header("Retry-After", "5")
-        status, page = render_obstacle(
+        usual, page = render_obstacle(
             why,
             self.language,
             site_title=self.catalogue.site.title.text(self.language),
@@ -127,12 +127,15 @@ class Page(RequestHandler):
             error_id=error_id,
             path=self.request.uri or "",
         )
-        self.set_status(status)
+        self.set_status(usual if status is None else status)
         self.finish(page)
 
     def write_error(self, status_code: int, **_: Any) -> None:
-        """Never a traceback."""
-        self.refuse(Obstacle.UNKNOWN_PAGE if status_code in (404, 405) else Obstacle.SITE_FAILED)
+        """Never a traceback; a request that was wrong keeps its status."""
+        if status_code < 500:
+            self.refuse(Obstacle.UNKNOWN_PAGE, status=status_code)
+        else:
+            self.refuse(Obstacle.SITE_FAILED)
 
 
 class PortalPage(Page):
@@ -140,10 +143,10 @@ class PortalPage(Page):
 
     def get(self) -> None:
         """The portal."""
-        wanted = self.get_query_argument("lang", None)
+        wanted = self._asked("lang")
         if wanted in LANGUAGES:
             self.set_cookie(LANGUAGE_COOKIE, str(wanted), path="/", expires_days=_YEAR, httponly=True, samesite="Lax")
-            self.redirect(return_path(self.get_query_argument("next", None)))
+            self.redirect(return_path(self._asked("next")))
             return
         language = self.language
         self.finish(
@@ -153,6 +156,15 @@ class PortalPage(Page):
                 courses=cards(self.catalogue, language, datetime.now(UTC).astimezone()),
             )
         )
+
+    head = get
+
+    def _asked(self, name: str) -> str | None:
+        """A query argument, None when it is missing or no text."""
+        try:
+            return self.get_query_argument(name, None)
+        except HTTPError:
+            return None
 
 
 class FallbackPage(Page):
@@ -197,7 +209,7 @@ def application(catalogue: Callable[[], Catalogue]) -> Application:
     return Application(
         [
             (r"/", PortalPage, given),
-            (rf"{paths.ASSETS}(.*)", Asset, {"path": str(Path(ASSETS_FOLDER))}),
+            (rf"{paths.ASSETS}([a-z]+\.[a-z]+)", Asset, {"path": str(Path(ASSETS_FOLDER))}),
             (r".*", FallbackPage, given),
         ],
         log_function=_log_request,

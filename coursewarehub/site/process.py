@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import hashlib
 import json
 import logging
 import os
 import shutil
 import subprocess
 import threading
-from collections.abc import Callable, Container, Coroutine, Mapping
+from collections.abc import Callable, Container, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ from coursewarehub.site.content import ContentError, publish, stop_fetching
 from coursewarehub.site.edge import Edge, EdgePorts, PortTaken, site_routes
 from coursewarehub.site.hubs import HubRunner, HubState
 from coursewarehub.site.portal import Catalogue, application, failed_application
-from coursewarehub.site.watch import changes, signature
+from coursewarehub.site.watch import Signature, changes, signature
 from coursewarehub.state import processes
 from coursewarehub.state.files import replace_text
 from coursewarehub.state.folders import SiteFolders
@@ -95,6 +96,7 @@ class SiteProcess:
         self._stopped = asyncio.Event()
         self._signature = signature(root)
         self._loaded = self._load()
+        self._signature = self._look()
         self._ports = PortBook(self.folders.state / "ports.json")
         self._runners: dict[str, HubRunner] = {}
         self._fingerprints: dict[str, str] = {}
@@ -102,6 +104,7 @@ class SiteProcess:
         self._parents = {kind: ParentClient(self.folders.parent(kind)) for kind in ("hub", "server")}
         self._parent_processes: dict[str, subprocess.Popen[bytes]] = {}
         self._tasks: list[asyncio.Task[None]] = []
+        self._file_times: dict[str, int] = {}
         self._fetches: set[asyncio.Future[None]] = set()
         self._awake = asyncio.Event()
         self._servers: list[HTTPServer] = []
@@ -116,13 +119,28 @@ class SiteProcess:
         """
         lock = self._take_lock()
         try:
-            await self._start()
-            self.ready.set()
-            on_ready(self)
-            await self._stopped.wait()
+            self._prepare_edge()
+            try:
+                if await self._unless_stopped(self._start()):
+                    self.ready.set()
+                    on_ready(self)
+                    await self._stopped.wait()
+            finally:
+                await self._shut_down()
         finally:
-            await self._shut_down()
             os.close(lock)
+
+    async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> bool:
+        """Do the work unless told to stop meanwhile; whether it was done."""
+        task, stopped = asyncio.ensure_future(work), asyncio.ensure_future(self._stopped.wait())
+        await asyncio.wait([task, stopped], return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if not task.done():
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            return False
+        task.result()
+        return True
 
     def stop(self) -> None:
         """Make `run` take everything down and return."""
@@ -142,13 +160,21 @@ class SiteProcess:
         os.write(descriptor, str(os.getpid()).encode())
         return descriptor
 
-    async def _start(self) -> None:
+    def _prepare_edge(self) -> None:
+        """Everything that can be refused before anything is started, or taken over from an earlier site process."""
         self._edge_api_password = generated_once(self.folders.secrets / "edge-api")
-        ports = EdgePorts(api=self._port_of_edge_api(), portal=0)
-        portal = self._ports.listen("portal")
-        self.ports = EdgePorts(api=ports.api, portal=portal.getsockname()[1])
+        api = self._port_of_edge_api()
+        self._portal = self._ports.listen("portal")
+        self.ports = EdgePorts(api=api, portal=self._portal.getsockname()[1])
+        self.edge = Edge(self.site, self.folders, self.ports)
+        try:
+            self.edge.check()
+        except PortTaken as error:
+            raise ConfigurationError([self._port_problem(str(error))]) from error
+
+    async def _start(self) -> None:
         server = HTTPServer(application(self.catalogue), xheaders=True)
-        server.add_socket(portal)
+        server.add_socket(self._portal)
         self._servers.append(server)
         await asyncio.gather(*(self._ensure_parent(kind) for kind in self._parents))
         adopted = {record.name: record for record in await self._parents["hub"].processes()}
@@ -158,11 +184,7 @@ class SiteProcess:
             await processes.stop_tree(record, patience=10)
         self._write_routes()
         self._remove_stale_routes()
-        self.edge = Edge(self.site, self.folders, self.ports)
-        try:
-            await self.edge.start()
-        except PortTaken as error:
-            raise ConfigurationError([self._port_problem(str(error))]) from error
+        await self.edge.start()
         self._servers.append(status_socket.serve(self.folders.control_socket, self.status))
         for work in (
             self._keep_edge(),
@@ -190,10 +212,10 @@ class SiteProcess:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.gather(*(runner.stop() for runner in self._runners.values()))
-        await asyncio.gather(*(self._end_parent(kind) for kind in self._parents))
-        if hasattr(self, "edge"):
-            await self.edge.stop()
+        stopping = [runner.stop() for runner in self._runners.values()]
+        await _all_of(stopping)
+        await _all_of([self._end_parent(kind) for kind in self._parents])
+        await _all_of([self.edge.stop()])
         for server in self._servers:
             server.stop()
         self.folders.control_socket.unlink(missing_ok=True)
@@ -267,7 +289,7 @@ class SiteProcess:
             await _again(self.edge.start)
 
     async def _follow_files(self) -> None:
-        async for _ in changes(self.folders.root, self._signature):
+        async for _ in changes(self._look, self._signature, again=lambda: bool(self._loaded.problems)):
             try:
                 await self._reload()
             except ConfigurationError as error:
@@ -292,6 +314,12 @@ class SiteProcess:
         if wrong := list(site_problems(loaded.root, site, loaded.sources[""])):
             raise ConfigurationError(wrong)
         return usable(_with_site(loaded, site))
+
+    def _look(self) -> Signature:
+        """What the configuration's files look like now, secrets included."""
+        references = [course.authentication.password for course in self._loaded.courses.values()]
+        secrets = [self.folders.root / r.name for r in references if r is not None and r.kind == "file"]
+        return signature(self.folders.root, secrets)
 
     def _runnable(self) -> list[Course]:
         return [course for course in self._loaded.courses.values() if course.state is not CourseState.ARCHIVED]
@@ -318,6 +346,8 @@ class SiteProcess:
                 await self._add(course, None)
             elif self._fingerprints[course.id] != self._fingerprint(course):
                 await self._change(course)
+            elif before.courses.get(course.id) is None or self._touched(course):
+                await self._bring_content(course)
         self._write_routes()
 
     def _check_courses_folder(self) -> None:
@@ -337,13 +367,13 @@ class SiteProcess:
                 adopted = None
             listening = self._ports.listen(f"course-{course.id}")
         changed = self._prepare(course)
+        self._touched(course)
         await self._bring_content(course)
         runner = HubRunner(
-            course_id=course.id,
+            folders=self.folders.course(course.id),
             parent=self._parents["hub"],
             listening=listening,
             request=lambda: self._start_request(course.id, listening.getsockname()[1]),
-            database=self.folders.course(course.id).database,
             failed_page=failed_application(self.catalogue),
             woken=self._awake.set,
         )
@@ -374,9 +404,18 @@ class SiteProcess:
         ours = [r for r in await self._parents["server"].processes() if _works_in(r.pid, homes)]
         await asyncio.gather(*(processes.stop_tree(record, patience=10) for record in ours))
 
+    def _touched(self, course: Course) -> bool:
+        """Whether the course's file was written again, which also brings changed material."""
+        time = (self.folders.root / "courses.d" / f"{course.id}.yaml").stat().st_mtime_ns
+        earlier, self._file_times[course.id] = self._file_times.get(course.id, time), time
+        return time != earlier
+
     def _fingerprint(self, course: Course) -> str:
-        extras = "".join(f"{f.name}\n{f.read_text()}" for f in sorted((self.folders.root / "hub.d").glob("*.py")))
-        return fingerprint(self.site, course, extras)
+        files = sorted((self.folders.root / "hub.d").glob("*.py"))
+        password = course.authentication.password
+        if password is not None and password.kind == "file":
+            files.append(self.folders.root / password.name)
+        return fingerprint(self.site, course, "".join(_state_of(file) for file in files))
 
     def _prepare(self, course: Course) -> bool:
         """Write what the hub will read; whether it differs from what an earlier hub read."""
@@ -459,7 +498,7 @@ class SiteProcess:
         url = public_url(self.site)
         problems = (*self._site_problems, *self._loaded.problems, *self._content_problems.values())
         return {
-            "ready": self.ready.is_set(),
+            "ready": self.ready.is_set() and self.edge.running(),
             "url": url,
             "processes": {
                 "site": _process(os.getpid()),
@@ -499,6 +538,22 @@ async def in_daemon_thread(work: Callable[[], None]) -> None:
 
     threading.Thread(target=run, daemon=True).start()
     await done.wait()
+
+
+def _state_of(file: Path) -> str:
+    """Changes with a file's content; a file that cannot be read counts as empty."""
+    try:
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError:
+        digest = ""
+    return f"{file.name} {digest}\n"
+
+
+async def _all_of(work: Sequence[Coroutine[Any, Any, Any]]) -> None:
+    """Do all of it, whatever becomes of each part."""
+    for result in await asyncio.gather(*work, return_exceptions=True):
+        if isinstance(result, BaseException):
+            log.error("while stopping: %r", result)
 
 
 async def _again(start: Callable[[], Coroutine[Any, Any, None]]) -> None:

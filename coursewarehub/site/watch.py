@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 
 Signature = frozenset[tuple[str, int, int, int]]
 
 
-def signature(root: Path) -> Signature:
-    """What tells one state of the configuration files from another: site.yaml, courses.d, hub.d."""
+def signature(root: Path, others: Iterable[Path] = ()) -> Signature:
+    """What tells one state of the configuration files from another: site.yaml, courses.d, hub.d and `others`."""
     found: set[tuple[str, int, int, int]] = set()
-    for file in (root / "site.yaml", *_entries(root / "courses.d"), *_entries(root / "hub.d")):
+    for file in (root / "site.yaml", *_entries(root / "courses.d"), *_entries(root / "hub.d"), *others):
         try:
             status = os.stat(file)
         except OSError:
@@ -33,16 +33,21 @@ def _entries(folder: Path) -> list[Path]:
         return []
 
 
-async def changes(root: Path, known: Signature, every: float = 1.0) -> AsyncIterator[None]:
+async def changes(
+    look: Callable[[], Signature], known: Signature, *, again: Callable[[], bool] = lambda: False, every: float = 1.0
+) -> AsyncIterator[None]:
     """Yield whenever the files differ from what was known and then stayed the same for one look.
 
-    `known` is their signature from before they were last read; waiting for one quiet look spares half-written files.
+    `look` takes their signature, `known` is the one from before they were last read; waiting for one quiet look spares
+    half-written files. While `again` says so, yields after every fifth look too: what is wrong may be mended elsewhere.
     """
     settled = seen = known
+    looks = 0
     while True:
         await asyncio.sleep(every)
-        now = await asyncio.to_thread(signature, root)
-        if now == seen and now != settled:
+        looks += 1
+        now = await asyncio.to_thread(look)
+        if now == seen and (now != settled or (looks % 5 == 0 and again())):
             settled = now
             yield
         seen = now

@@ -26,7 +26,8 @@ class PortBook:
             known = json.loads(file.read_text())
         except (OSError, ValueError):
             known = {}
-        self._ports: dict[str, int] = {str(k): int(v) for k, v in known.items()}
+        items = known.items() if isinstance(known, dict) else ()
+        self._ports: dict[str, int] = {str(k): v for k, v in items if isinstance(v, int)}
 
     def get(self, name: str) -> int | None:
         """The port that was used for `name` last."""

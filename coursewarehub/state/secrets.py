@@ -9,15 +9,13 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-
-class ExposedSecret(Exception):
-    """A secret file can be read by others; the text names it and the mend."""
+from coursewarehub.model.problems import ConfigurationError, Problem
 
 
 def generated_once(file: Path, *, bytes_of_randomness: int = 32) -> SecretStr:
     """The secret in `file` (0600), made with so many random bytes (written as hexadecimal) if it is not there.
 
-    Two processes that ask at the same time get the same one. ExposedSecret when others can read the file.
+    Two processes that ask at the same time get the same one. ConfigurationError when others can read the file.
     """
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not file.exists():
@@ -31,5 +29,5 @@ def generated_once(file: Path, *, bytes_of_randomness: int = 32) -> SecretStr:
             os.link(partial, file)
         partial.unlink()
     if file.stat().st_mode & 0o077:
-        raise ExposedSecret(f"{file} can be read by others: run `chmod 600 {file}`")
+        raise ConfigurationError([Problem(str(file), None, "can be read by others", f"run `chmod 600 {file}`")])
     return SecretStr(file.read_text())

@@ -53,11 +53,6 @@ class CoursewareLocalSpawner(Spawner):
         help="Further environment variables of the server.",
     ).tag(config=True)
     open_files = Integer(None, allow_none=True, help="Most open files of a process.").tag(config=True)
-    processes = Integer(
-        None,
-        allow_none=True,
-        help="Most processes of the Unix account; does not bind root (RLIMIT_NPROC).",
-    ).tag(config=True)
     concurrent_starts = Integer(
         0, help="How many servers of this hub start at the same time; 0: one per processor core."
     ).tag(config=True)
@@ -78,8 +73,8 @@ class CoursewareLocalSpawner(Spawner):
 
     @property
     def object_name(self) -> str:
-        """Unique among the servers of a parent: the home folder's path, shortened readably."""
-        return object_name("jupyter", f"{self.home}/{self.name}")
+        """Unique among the servers of a parent, and telling whose it is: from the user, the server and the home."""
+        return object_name("jupyter", f"{self.user.name} {self.name} {self.home}")
 
     @property
     def home(self) -> Path:
@@ -163,7 +158,6 @@ class CoursewareLocalSpawner(Spawner):
             limits=ProcessLimits(
                 data_bytes=int(self.mem_limit) if self.mem_limit else None,
                 open_files=self.open_files,
-                processes=self.processes,
                 cores=math.ceil(self.cpu_limit) if self.cpu_limit else None,
             ),
         )

@@ -32,6 +32,6 @@ def chromium() -> Iterator[Browser]:
 
 
 def log_in(page: Page, name: str, password: str) -> None:
-    page.get_by_label("name", exact=False).first.fill(name)
-    page.locator("input[type=password]").fill(password)
+    page.locator("input[name=username]").fill(name)
+    page.locator("input[name=password]").fill(password)
     page.locator("input[type=submit], button[type=submit]").first.click()

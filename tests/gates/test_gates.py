@@ -1,0 +1,69 @@
+"""Costs that may not grow unnoticed: a change that makes one 10 % worse fails.
+
+The figures of `baseline.json` do not depend on how busy or fast the machine is: processor time is counted in units of a
+fixed piece of work done in the same process. When a change is worth its price, write the new figure into the file.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.sites import RunningSite
+from support.students import Student
+
+pytestmark = pytest.mark.slow
+MakeSite = Callable[..., RunningSite]
+
+HERE = Path(__file__).parent
+BASELINE = json.loads((HERE / "baseline.json").read_text())
+ALLOWED = 1.10
+
+COUNT_COMMITS = """
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+
+@event.listens_for(Engine, "commit")
+def count(connection):
+    with open("commits", "a") as file:
+        file.write(".")
+"""
+
+
+def within(name: str, figure: float) -> None:
+    assert figure <= BASELINE[name] * ALLOWED, f"{name} is {figure:.3g}; baseline {BASELINE[name]}, 10 % more allowed"
+
+
+def test_cost_of_a_learners_server() -> None:
+    runs = []
+    for _ in range(5):
+        command = [sys.executable, str(HERE / "measure_server.py")]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+        runs.append(json.loads(done.stdout.splitlines()[-1]))
+    print(runs[0]["late"])
+    within("cpu", statistics.median(run["cpu"] for run in runs))
+    within("modules", runs[0]["modules"])
+    within("late_modules", runs[0]["late_modules"])
+
+
+def test_sql_commits_per_launch(make_site: MakeSite) -> None:
+    site = make_site()
+    (site.folder.root / "hub.d").mkdir()
+    (site.folder.root / "hub.d" / "count.py").write_text(COUNT_COMMITS)
+    site.start()
+    Student(site, "alpha", "first").enter()
+    commits = site.folder.root / "state" / "courses" / "alpha" / "commits"
+    time.sleep(1)
+    before = len(commits.read_text())
+    Student(site, "alpha", "second").enter()
+    time.sleep(1)
+    launch = len(commits.read_text()) - before
+    assert launch > 5, "the counter does not count"
+    within("sql_commits", launch)
