@@ -22,7 +22,7 @@ from traitlets.config import Config
 from coursewarehub.hub.database import use_write_ahead_log
 from coursewarehub.hub.localisation import Localisation
 from coursewarehub.hub.proxy import CourseProxy
-from coursewarehub.model import ConfigurationError, Course, Decision, Problem, Role, Site, decide
+from coursewarehub.model import STAFF, ConfigurationError, Course, Decision, Problem, Role, Site, decide
 from coursewarehub.state.folders import SiteFolders
 from coursewarehub.state.secrets import generated_once
 from coursewarehub.wire import environment as names
@@ -36,16 +36,15 @@ _TEMPLATES: Final = Path(__file__).with_name("templates")
 STAFF_SCOPES: Final = (
     "admin-ui",
     "list:users",
+    "list:groups",
     "read:users:name",
     "read:users:groups",
     "read:users:activity",
     "read:servers",
+    "start:servers",
+    "delete:servers",
 )
-SCOPES: Final[dict[Role, tuple[str, ...]]] = {
-    Role.OWNER: (*STAFF_SCOPES, "list:groups", "start:servers", "delete:servers"),
-    Role.INSTRUCTOR: (*STAFF_SCOPES, "list:groups", "start:servers", "delete:servers"),
-    Role.ASSISTANT: STAFF_SCOPES,
-}
+SCOPES: Final[dict[Role, tuple[str, ...]]] = dict.fromkeys(sorted(STAFF), STAFF_SCOPES)
 """What a role may do in its own hub beyond what every learner may; never more than this one course."""
 
 SERVICE_SCOPES: Final = (
