@@ -25,13 +25,13 @@ def course_problems(
     """Yield why a course cannot run on this site; an archived course does not have to."""
     if course.state is CourseState.ARCHIVED:
         return
-    yield from _login_problems(site, course, source)
+    yield from login_problems(site, course, source)
     yield from _secret_problems(root, course, source, environ)
     if course.content is not None and course.content.folder is not None:
         yield from _folder_problems(root, course.content, course.content.folder, source)
 
 
-def _login_problems(site: Site, course: Course, source: Source) -> Iterator[Problem]:
+def login_problems(site: Site, course: Course, source: Source) -> Iterator[Problem]:
     login = course.authentication
     if site.mode == "production" and not login.workshop:
         yield source.problem(

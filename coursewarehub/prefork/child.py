@@ -21,6 +21,9 @@ _PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
 _libc = ctypes.CDLL(None, use_errno=True)
 
+_USUAL_OPEN_FILES = 4096
+"""For a request that names no limit; the parent's own is as high as the system allows."""
+
 _EVENT_BYTES = {Event.READY: b"r", Event.SLEEPING: b"s"}
 EVENTS = {code: event for event, code in _EVENT_BYTES.items()}
 
@@ -39,7 +42,7 @@ def apply_limits(limits: ProcessLimits) -> None:
     """Lower the resource limits; a limit above the hard one is cut to it. Core dumps are off."""
     wanted = {
         resource.RLIMIT_DATA: limits.data_bytes,
-        resource.RLIMIT_NOFILE: limits.open_files,
+        resource.RLIMIT_NOFILE: limits.open_files or _USUAL_OPEN_FILES,
         resource.RLIMIT_NPROC: limits.processes,
         resource.RLIMIT_CORE: 0,
     }

@@ -8,6 +8,7 @@ import gc
 import json
 import logging
 import os
+import resource
 import selectors
 import signal
 import socket
@@ -88,6 +89,7 @@ class Parent:
         if len(os.listdir("/proc/self/task")) > 1:
             raise RuntimeError("a prefork parent must have one thread only; an import started another")
         become_subreaper()
+        _allow_many_descriptors()
         self._watch_signals()
         self._adopt()
         gc.collect()
@@ -151,7 +153,11 @@ class Parent:
     # -- callers ------------------------------------------------------------------------------------------
 
     def _accept(self) -> None:
-        connection, _ = self._listener.accept()
+        try:
+            connection, _ = self._listener.accept()
+        except OSError as error:
+            log.error("a caller could not be taken: %s", error)
+            return
         credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
         if struct.unpack("3i", credentials)[1] not in (os.geteuid(), 0):
             connection.close()
@@ -344,3 +350,9 @@ class Parent:
             self._record_file(record).unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             (self.folder / "socket").unlink()
+
+
+def _allow_many_descriptors() -> None:
+    """Two for each process: as many as the system lets us have."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

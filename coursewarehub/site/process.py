@@ -30,7 +30,7 @@ from coursewarehub.model import (
     load_site,
     usable,
 )
-from coursewarehub.model.checks import site_problems
+from coursewarehub.model.checks import login_problems, site_problems
 from coursewarehub.prefork.client import ParentClient, clean_environment, ensure_parent
 from coursewarehub.site import status as status_socket
 from coursewarehub.site.content import ContentError, publish, stop_fetching
@@ -119,6 +119,7 @@ class SiteProcess:
         """
         lock = self._take_lock()
         try:
+            self._refuse_open_doors()
             self._prepare_edge()
             try:
                 if await self._unless_stopped(self._start()):
@@ -315,6 +316,16 @@ class SiteProcess:
             raise ConfigurationError(wrong)
         return usable(_with_site(loaded, site))
 
+    def _refuse_open_doors(self) -> None:
+        """Nothing is started while a course would let in whom the site's mode or its spawner must not.
+
+        A course that comes to that while the site runs is put out of order instead.
+        """
+        loaded = _with_site(load_site(self.folders.root), self.site)
+        courses = [c for c in loaded.courses.values() if c.state is not CourseState.ARCHIVED]
+        if wrong := [p for c in courses for p in login_problems(loaded.site, c, loaded.sources[c.id])]:
+            raise ConfigurationError(wrong)
+
     def _look(self) -> Signature:
         """What the configuration's files look like now, secrets included."""
         references = [course.authentication.password for course in self._loaded.courses.values()]
@@ -400,7 +411,7 @@ class SiteProcess:
         await self._stop_servers(course_id)
 
     async def _stop_servers(self, course_id: str) -> None:
-        homes = self.folders.course(course_id).homes
+        homes = self.folders.course(course_id).homes.resolve()
         ours = [r for r in await self._parents["server"].processes() if _works_in(r.pid, homes)]
         await asyncio.gather(*(processes.stop_tree(record, patience=10) for record in ours))
 

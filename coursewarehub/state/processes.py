@@ -119,13 +119,13 @@ async def stop_tree(record: ProcessRecord, *, patience: float) -> bool:
 
     Returns whether it ended by itself in time.
     """
-    below = descendants(record.pid) if alive(record.pid, record.start_time) else []
+    below = await asyncio.to_thread(descendants, record.pid) if alive(record.pid, record.start_time) else []
     send(record, signal.SIGTERM)
     try:
         await asyncio.wait_for(ended(record), patience)
         in_time = True
     except TimeoutError:
-        below += descendants(record.pid)
+        below += await asyncio.to_thread(descendants, record.pid)
         send(record, signal.SIGKILL)
         await ended(record)
         in_time = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import tempfile
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -19,8 +20,8 @@ def generated_once(file: Path, *, bytes_of_randomness: int = 32) -> SecretStr:
     """
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not file.exists():
-        partial = file.with_name(f".{file.name}.{os.getpid()}")
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
+        partial = Path(name)
         with os.fdopen(descriptor, "w") as output:
             output.write(secrets.token_hex(bytes_of_randomness))
             output.flush()

@@ -67,6 +67,11 @@ class CoursewareLocalSpawner(Spawner):
     _started: Started | None = None
     _position: int = 0
 
+    @default("env_keep")
+    def _default_env_keep(self) -> list[str]:
+        """Nothing of the hub's own environment."""
+        return []
+
     @default("logs_folder")
     def _default_logs_folder(self) -> str:
         return str(Path(self.parent_folder) / "logs")
@@ -111,11 +116,10 @@ class CoursewareLocalSpawner(Spawner):
 
     def get_env(self) -> dict[str, str]:
         """A clean environment: what JupyterHub needs, the learner's own folders, nothing of the site's."""
-        wanted = {k: v for k, v in super().get_env().items() if k.startswith(("JUPYTERHUB_", "JPY_", "MEM_", "CPU_"))}
         home = str(self.home)
         return {
             **clean_environment(),
-            **wanted,
+            **super().get_env(),
             **self.variables,
             "HOME": home,
             "USER": self.user.name,
@@ -162,7 +166,7 @@ class CoursewareLocalSpawner(Spawner):
             ),
         )
         try:
-            started = await ParentClient(parent).start(request)
+            started = await self._ask(ParentClient(parent), request)
         except (OSError, StartRefused) as error:
             raise RuntimeError(f"Your server could not be started: {error}. Try again in a minute.") from error
         self.record = started.record
@@ -173,6 +177,18 @@ class CoursewareLocalSpawner(Spawner):
         if session is not None:
             session.commit()
         return started
+
+    async def _ask(self, parent: ParentClient, request: StartRequest) -> Started:
+        """Start the process; one of this name that the hub has lost sight of is ended first."""
+        try:
+            return await parent.start(request)
+        except StartRefused:
+            lost = [record for record in await parent.processes() if record.name == request.name]
+            if not lost:
+                raise
+            self.log.warning("Ending a server that the hub did not know of: %s", request.name)
+            await processes.stop_tree(lost[0], patience=self.stop_patience)
+            return await parent.start(request)
 
     def _make_folders(self) -> None:
         Path(self.homes_folder).mkdir(parents=True, exist_ok=True, mode=0o711)

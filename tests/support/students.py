@@ -33,7 +33,7 @@ class Student:
 
     @property
     def user_url(self) -> str:
-        return f"{self.base}user/{quote(self.name)}/"
+        return f"{self.base}user/{quote(self.name, safe='@~')}/"
 
     def cookie(self, name: str, url: str) -> str:
         path = urlsplit(url).path
