@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from coursewarehub.cli.course_create import add_create
 from coursewarehub.cli.course_files import find_course, warn_of_problems
-from coursewarehub.cli.course_hub import add_hub_config, add_token
+from coursewarehub.cli.course_hub import add_hub_config, add_password, add_token
 from coursewarehub.cli.errors import CommandError
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ _VERBS: tuple[Callable[[Subparsers], None], ...] = (
     _add_show,
     _add_states,
     add_token,
+    add_password,
     add_hub_config,
 )
 

@@ -1,9 +1,10 @@
-"""`coursewarehub course token` and `coursewarehub course hub-config`: a course's hub, for operators."""
+"""`coursewarehub course token`, `password` and `hub-config`: a course's hub, for operators."""
 
 from __future__ import annotations
 
 import argparse
 import copy
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,13 @@ def add_token(verbs: Subparsers) -> None:
     parser.set_defaults(run=run_token)
 
 
+def add_password(verbs: Subparsers) -> None:
+    """Add `course password`."""
+    parser = verbs.add_parser("password", help="print the password of a course that has a shared one")
+    parser.add_argument("id", metavar="ID")
+    parser.set_defaults(run=run_password)
+
+
 def add_hub_config(verbs: Subparsers) -> None:
     """Add `course hub-config`."""
     parser = verbs.add_parser(
@@ -43,6 +51,20 @@ def run_token(args: argparse.Namespace) -> int:
     course = find_course(root, args.id)
     file = SiteFolders(root).course_secrets(course.id) / "service-token"
     print(generated_once(file).get_secret_value())
+    return 0
+
+
+def run_password(args: argparse.Namespace) -> int:
+    """Print the course's password, wherever it is kept; one is generated if the course names none."""
+    from coursewarehub.state.folders import SiteFolders
+    from coursewarehub.state.secrets import generated_once
+
+    root = Path(args.site).resolve()
+    course = find_course(root, args.id)
+    reference = course.authentication.password
+    own = SiteFolders(root).course_secrets(course.id) / "password"
+    secret = reference.resolve(root, os.environ) if reference else generated_once(own)
+    print(secret.get_secret_value())
     return 0
 
 
