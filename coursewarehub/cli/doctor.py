@@ -63,7 +63,7 @@ def findings(root: Path) -> Iterator[Finding]:
         return
     try:
         check_site(root)
-        yield Finding(Level.GOOD, f"the configuration is valid ({len(loaded.courses)} courses)")
+        yield Finding(Level.GOOD, f"the configuration is valid (courses: {len(loaded.courses)})")
     except ConfigurationError as error:
         yield from (Finding(Level.BAD, str(problem)) for problem in error.problems)
     yield from disk(root, Path("/proc/self/mounts").read_text())

@@ -11,7 +11,7 @@ from coursewarehub.cli.errors import CommandError
 if TYPE_CHECKING:
     from coursewarehub.cli import Subparsers
 
-_IGNORED = ("state/", "homes/")
+_IGNORED = ("/secrets/", "state/", "homes/")
 _SHOWN = ("title", "mode", "language", "edge.host", "edge.port")
 _HEADER = (
     "Settings of one CoursewareHub site; every setting is optional.",

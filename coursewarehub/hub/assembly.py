@@ -23,7 +23,7 @@ from coursewarehub.hub.database import use_write_ahead_log
 from coursewarehub.hub.localisation import Localisation
 from coursewarehub.hub.proxy import CourseProxy
 from coursewarehub.model import STAFF, ConfigurationError, Course, Decision, Problem, Role, Site, decide
-from coursewarehub.state.folders import SiteFolders
+from coursewarehub.state.folders import SiteFolders, extra_files
 from coursewarehub.state.secrets import generated_once
 from coursewarehub.wire import environment as names
 from coursewarehub.wire import paths
@@ -249,7 +249,7 @@ def load_extra(config: Config, root: Path, site: Site, course: Course) -> None:
 
     ConfigurationError with file and line when one of them fails.
     """
-    for file in sorted((root / "hub.d").glob("*.py")):
+    for file in extra_files(root):
         values: dict[str, Any] = {"c": config, "site": site, "course": course, "__file__": str(file)}
         try:
             code = compile(file.read_bytes(), str(file), "exec")

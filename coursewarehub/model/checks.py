@@ -32,6 +32,7 @@ def course_problems(
 
 
 def login_problems(site: Site, course: Course, source: Source) -> Iterator[Problem]:
+    """Yield why a course's login method must not be used on this site."""
     login = course.authentication
     if site.mode == "production" and not login.workshop:
         yield source.problem(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
+import json
 import os
 import random
 import resource
@@ -70,6 +71,8 @@ class ChildTask:
 
     kind: str
     request: StartRequest
+    environment: int
+    """Descriptor of the file with the environment, which only this process reads."""
     listening: socket.socket | None
     status_pipe: int
     inherited: object
@@ -91,8 +94,10 @@ class ChildTask:
         set_name(request.name)
         self._redirect(request.log_file)
         self._close_other_descriptors()
+        with os.fdopen(self.environment, "rb") as source:
+            environment = json.load(source)
         os.environ.clear()
-        os.environ.update(request.environment)
+        os.environ.update(environment)
         os.umask(0o077)
         os.chdir(request.directory)
         sys.argv = [request.name]
@@ -108,7 +113,7 @@ class ChildTask:
         os.dup2(log, 2)
 
     def _close_other_descriptors(self) -> None:
-        kept = {self.status_pipe}
+        kept = {self.status_pipe, self.environment}
         if self.listening is not None:
             kept.add(self.listening.fileno())
         first = 3

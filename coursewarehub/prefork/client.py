@@ -54,7 +54,7 @@ class ParentClient:
 
     async def start(self, request: StartRequest, listening: socket.socket | None = None) -> Started:
         """Start a process, handing `listening` on if given; StartRefused or OSError when that fails."""
-        connection = await asyncio.to_thread(self._send, request.encode(), listening)
+        connection = await asyncio.to_thread(self._send, request, listening)
         reader, writer = await asyncio.open_unix_connection(sock=connection)
         message = decode(await reader.readline() or b"{}")
         if message.get("event") != Event.STARTED:
@@ -103,13 +103,19 @@ class ParentClient:
         connection.connect(sockets.address(self.folder / "socket"))
         return connection
 
-    def _send(self, line: bytes, listening: socket.socket | None) -> socket.socket:
+    def _send(self, request: StartRequest, listening: socket.socket | None) -> socket.socket:
         connection = self._connect()
-        if listening is None:
-            connection.sendall(line)
-        else:
-            sent = socket.send_fds(connection, [line], [listening.fileno()])
+        # A file in memory without a name: the child alone reads it, so no secret passes through the parent.
+        environment = os.memfd_create("environment", os.MFD_CLOEXEC)
+        try:
+            os.write(environment, request.encode_environment())
+            os.lseek(environment, 0, os.SEEK_SET)
+            descriptors = [environment] if listening is None else [environment, listening.fileno()]
+            line = request.encode()
+            sent = socket.send_fds(connection, [line], descriptors)
             connection.sendall(line[sent:])
+        finally:
+            os.close(environment)
         return connection
 
     def _ask(self, message: Mapping[str, Any]) -> tuple[dict[str, Any], list[socket.socket]]:

@@ -40,7 +40,7 @@ class _Caller:
 
     connection: socket.socket
     buffer: bytes = b""
-    sockets: list[socket.socket] = field(default_factory=list)
+    descriptors: list[int] = field(default_factory=list)
 
     def tell(self, message: dict[str, Any], *sockets: socket.socket) -> None:
         """Send one line; a caller that went away is nobody's loss."""
@@ -171,7 +171,7 @@ class Parent:
             data, descriptors, _, _ = socket.recv_fds(caller.connection, 65536, 4)
         except OSError:
             data, descriptors = b"", []
-        caller.sockets += [socket.socket(fileno=d) for d in descriptors]
+        caller.descriptors += descriptors
         caller.buffer += data
         if not data or len(caller.buffer) > MAX_LINE:
             self._forget_caller(caller)
@@ -186,8 +186,8 @@ class Parent:
         for process in self._processes.values():
             if process.caller is caller:
                 process.caller = None
-        for unused in caller.sockets:
-            unused.close()
+        for unused in caller.descriptors:
+            os.close(unused)
         caller.connection.close()
 
     def _handle(self, caller: _Caller, line: bytes) -> None:
@@ -227,14 +227,18 @@ class Parent:
         request = StartRequest.decode(message)
         if request.name in self._processes:
             raise ValueError(f"`{request.name}` is running already")
+        if not caller.descriptors:
+            raise ValueError("the request came without its environment")
+        environment = caller.descriptors.pop(0)
         listening = self._socket_for(caller, request)
         readable, writable = os.pipe()
         pid = os.fork()
         if pid == 0:
             reset_signals()
-            self._task = ChildTask(self.kind, request, listening, writable, inherited=self)
+            self._task = ChildTask(self.kind, request, environment, listening, writable, inherited=self)
             return
         os.close(writable)
+        os.close(environment)
         os.set_blocking(readable, False)
         port = listening.getsockname()[1] if listening else 0
         try:
@@ -249,8 +253,8 @@ class Parent:
         caller.tell({"event": Event.STARTED, **asdict(record)})
 
     def _socket_for(self, caller: _Caller, request: StartRequest) -> socket.socket | None:
-        if caller.sockets:
-            given = caller.sockets.pop()
+        if caller.descriptors:
+            given = socket.socket(fileno=caller.descriptors.pop(0))
             earlier = self._held.pop(request.name, None)
             if earlier is not None:
                 earlier.close()

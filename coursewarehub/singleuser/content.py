@@ -76,10 +76,16 @@ def files_of(source: Path) -> Iterator[str]:
 
 def _show(source: Path, link: Path) -> None:
     """Point `course` at the material; whatever else the learner has under that name stays."""
-    if link.is_symlink() and not link.exists():
+    if link.is_symlink() and (not link.exists() or _is_earlier(link, source)):
         link.unlink()
     if not link.exists():
         link.symlink_to(source, target_is_directory=True)
+
+
+def _is_earlier(link: Path, source: Path) -> bool:
+    """Whether a link of ours points to where the material was before the site was moved."""
+    target = Path(os.readlink(link))
+    return target != source and target.parts[-3:] == source.parts[-3:]
 
 
 def _copy_once(source: Path, target: Path) -> None:

@@ -75,6 +75,8 @@ def configuration(environment: Mapping[str, str]) -> Config:
     """Settings of the server, from its environment alone."""
     config = Config()
     config.ServerApp.allow_root = os.geteuid() == 0
+    # Read from the environment when JupyterHub is imported, which in a forked server was in the parent.
+    config.HubAuth.base_url = environment.get("JUPYTERHUB_SERVICE_PREFIX", "/")
     config.ServerApp.contents_manager_class = content.CourseContentsManager
     # Nobody in a class is asked about news or updates; extensions come with the course's environment.
     config.LabApp.news_url = None

@@ -32,6 +32,15 @@ _GIT_SETTINGS: Final = (
 )
 
 
+_PASSED_TO_GIT: Final = (
+    "SSL_CERT_FILE",
+    "SSH_AUTH_SOCK",
+    "GIT_SSL_CAINFO",
+    "https_proxy",
+    "HTTPS_PROXY",
+    "no_proxy",
+    "NO_PROXY",
+)
 _fetching: set[subprocess.Popen[str]] = set()
 
 
@@ -127,7 +136,7 @@ def _git(folder: Path, *arguments: str) -> None:
         "GIT_SSH_COMMAND": "ssh -oBatchMode=yes",
         "LC_ALL": "C.UTF-8",
     }
-    for name in ("SSL_CERT_FILE", "SSH_AUTH_SOCK", "GIT_SSL_CAINFO"):
+    for name in _PASSED_TO_GIT:
         if name in os.environ:
             environment[name] = os.environ[name]
     try:

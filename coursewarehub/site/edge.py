@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 from coursewarehub.model import Site
 from coursewarehub.prefork.client import clean_environment
 from coursewarehub.state import processes
-from coursewarehub.state.files import replace_text
+from coursewarehub.state.files import replace_text, rotate
 from coursewarehub.state.folders import SiteFolders
 from coursewarehub.state.ports import listen_on
 from coursewarehub.wire import paths
@@ -71,6 +71,9 @@ def static_configuration(site: Site, folders: SiteFolders, ports: EdgePorts) -> 
         # A fresh loopback connection for each request: a hub that goes to sleep never closes one in use.
         "serversTransport": {"maxIdleConnsPerHost": -1},
     }
+    if site.edge.public_url and not (site.edge.tls or site.edge.acme):
+        # Another proxy of this machine is in front: what it says of the visitor's connection holds.
+        web["forwardedHeaders"] = {"trustedIPs": ["127.0.0.1/32", "::1/128"]}
     if site.edge.tls:
         web["http"]["tls"] = {}
     if site.edge.acme:
@@ -221,6 +224,7 @@ class Edge:
 
     def _launch(self, file: Path) -> None:
         log_file = self._folders.logs / "edge.log"
+        rotate(log_file)
         with log_file.open("ab") as output:
             self._process = subprocess.Popen(
                 [program(), f"--configfile={file}"],

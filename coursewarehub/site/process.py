@@ -9,7 +9,6 @@ import hashlib
 import json
 import logging
 import os
-import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Container, Coroutine, Mapping, Sequence
@@ -39,8 +38,8 @@ from coursewarehub.site.hubs import HubRunner, HubState
 from coursewarehub.site.portal import Catalogue, application, failed_application
 from coursewarehub.site.watch import Signature, changes, signature
 from coursewarehub.state import processes
-from coursewarehub.state.files import replace_text
-from coursewarehub.state.folders import SiteFolders
+from coursewarehub.state.files import replace_text, rotate
+from coursewarehub.state.folders import SiteFolders, extra_files
 from coursewarehub.state.ports import PortBook
 from coursewarehub.state.secrets import generated_once
 from coursewarehub.wire import environment as names
@@ -48,8 +47,6 @@ from coursewarehub.wire import paths
 from coursewarehub.wire.prefork import ProcessRecord, StartRequest
 
 log = logging.getLogger("coursewarehub.site")
-
-LARGEST_LOG = 10 * 1024 * 1024
 
 
 class AlreadyRunning(Exception):
@@ -422,7 +419,7 @@ class SiteProcess:
         return time != earlier
 
     def _fingerprint(self, course: Course) -> str:
-        files = sorted((self.folders.root / "hub.d").glob("*.py"))
+        files = extra_files(self.folders.root)
         password = course.authentication.password
         if password is not None and password.kind == "file":
             files.append(self.folders.root / password.name)
@@ -458,7 +455,7 @@ class SiteProcess:
     def _start_request(self, course_id: str, port: int) -> StartRequest:
         folders = self.folders.course(course_id)
         folders.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _rotate(folders.log)
+        rotate(folders.log)
         environment = {
             **clean_environment(),
             names.SITE: str(self.folders.root),
@@ -624,9 +621,3 @@ def _works_in(pid: int, folder: Path) -> bool:
 
 def _process(pid: int | None) -> dict[str, int | None]:
     return {"pid": pid, "rss_bytes": processes.rss_bytes(pid) if pid else 0}
-
-
-def _rotate(log_file: Path) -> None:
-    """Keep one older log when a log has grown large."""
-    if log_file.exists() and log_file.stat().st_size > LARGEST_LOG:
-        shutil.move(log_file, log_file.with_name(f"{log_file.name}.1"))

@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
+from typing import Final
+
+LARGEST_LOG: Final = 10 * 1024 * 1024
+"""Bytes."""
 
 
 def replace_text(file: Path, text: str, mode: int = 0o600) -> None:
@@ -21,3 +25,9 @@ def replace_text(file: Path, text: str, mode: int = 0o600) -> None:
     except BaseException:
         Path(partial).unlink(missing_ok=True)
         raise
+
+
+def rotate(log_file: Path) -> None:
+    """Keep one older log when a log has grown large; for the moment before its writer starts."""
+    if log_file.exists() and log_file.stat().st_size > LARGEST_LOG:
+        os.replace(log_file, log_file.with_name(f"{log_file.name}.1"))

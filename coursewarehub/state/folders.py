@@ -116,3 +116,8 @@ class SiteFolders:
     def course(self, course_id: str) -> CourseFolders:
         """The places of a course."""
         return CourseFolders(self, course_id)
+
+
+def extra_files(root: Path) -> list[Path]:
+    """The operator's own JupyterHub settings, in the order in which they are loaded; editors' hidden files are none."""
+    return sorted(file for file in (root / "hub.d").glob("*.py") if not file.name.startswith("."))

@@ -1,8 +1,8 @@
 """Messages between a prefork parent and those who ask it to start a process.
 
-One UTF-8 JSON object a line on a Unix stream socket. A request may carry one listening socket as ancillary
-data (SCM_RIGHTS). A `start` request keeps its connection, on which the events of that one process come back;
-closing the connection does not touch the process.
+One UTF-8 JSON object a line on a Unix stream socket. A `start` request carries, as ancillary data (SCM_RIGHTS), a file
+with the new process's environment, which the parent hands on unread, and may carry a listening socket after it; it
+keeps its connection, on which the events of that one process come back. Closing it does not touch the process.
 """
 
 from __future__ import annotations
@@ -68,8 +68,12 @@ class StartRequest:
     limits: ProcessLimits = field(default_factory=ProcessLimits)
 
     def encode(self) -> bytes:
-        """One line for the socket."""
-        return encode({"operation": Operation.START, **asdict(self)})
+        """One line for the socket, without the environment."""
+        return encode({"operation": Operation.START, **asdict(self), "environment": {}})
+
+    def encode_environment(self) -> bytes:
+        """What stands in the file that goes along."""
+        return json.dumps(dict(self.environment)).encode()
 
     @classmethod
     def decode(cls, message: Mapping[str, Any]) -> StartRequest:

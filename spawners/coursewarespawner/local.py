@@ -28,6 +28,7 @@ from coursewarehub.prefork.client import (
     parent_answers,
 )
 from coursewarehub.state import processes
+from coursewarehub.state.files import rotate
 from coursewarehub.wire.prefork import Event, ProcessLimits, ProcessRecord, StartRequest
 from coursewarespawner.line import Line
 
@@ -85,6 +86,10 @@ class CoursewareLocalSpawner(Spawner):
     def home(self) -> Path:
         """The learner's home folder, one per learner and hub."""
         return Path(self.homes_folder) / object_name("home", self.user.name)
+
+    @property
+    def _log_file(self) -> Path:
+        return Path(self.logs_folder) / f"{self.object_name}.log"
 
     # -- state ------------------------------------------------------------------------------------------------
 
@@ -157,7 +162,7 @@ class CoursewareLocalSpawner(Spawner):
             name=self.object_name,
             environment=self.get_env(),
             directory=str(self.home),
-            log_file=str(Path(self.logs_folder) / f"{self.object_name}.log"),
+            log_file=str(self._log_file),
             listen=True,
             limits=ProcessLimits(
                 data_bytes=int(self.mem_limit) if self.mem_limit else None,
@@ -194,6 +199,7 @@ class CoursewareLocalSpawner(Spawner):
         Path(self.homes_folder).mkdir(parents=True, exist_ok=True, mode=0o711)
         self.home.mkdir(exist_ok=True, mode=0o700)
         Path(self.logs_folder).mkdir(parents=True, exist_ok=True, mode=0o700)
+        rotate(self._log_file)
 
     async def _wait_until_ready(self, started: Started) -> str:
         url = f"http://127.0.0.1:{started.record.port}"

@@ -136,6 +136,19 @@ def test_same_person_in_two_courses_is_two_accounts(make_site: MakeSite) -> None
             assert requests.get(beta.base + path, headers=header, timeout=20).status_code == 403, path
 
 
+def test_one_browser_is_in_two_courses_under_one_name(make_site: MakeSite) -> None:
+    site = make_site(courses=("alpha", "beta"))
+    site.start()
+    alpha, beta = Student(site, "alpha", "sam").enter(), Student(site, "beta", "sam")
+    beta.session = alpha.session
+    beta.enter()
+    for student in (alpha, beta, alpha):
+        assert student.api("GET", "contents/start.ipynb").status_code == 200
+        assert student.start_kernel().run("print(1)") == "1\n"
+    paths = [cookie.path for cookie in alpha.session.cookies if cookie.name.startswith("jupyterhub-user-")]
+    assert sorted(set(paths)) == ["/courses/alpha/user/sam/", "/courses/beta/user/sam/"]
+
+
 def test_server_environment_holds_nothing_of_the_sites(make_site: MakeSite, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SITE_SECRET_CANARY", "must-not-leak")
     site = make_site()
