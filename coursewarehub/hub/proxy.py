@@ -12,7 +12,7 @@ from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 from traitlets import Float
 
 _NOT_YET = 404
-_RESERVED = frozenset(":?#[]!$&'()*+,;=%")
+_RESERVED = frozenset("/:?#[]!$&'()*+,;=%")
 
 
 def rule(routespec: str) -> str:

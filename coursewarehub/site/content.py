@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import os
 import shutil
+import signal
 import stat
 import subprocess
 from pathlib import Path
@@ -149,6 +150,7 @@ def _git(folder: Path, *arguments: str) -> None:
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
+            start_new_session=True,
         )
     except FileNotFoundError as error:
         raise ContentError("git is missing: install it to fetch a course's content") from error
@@ -156,7 +158,7 @@ def _git(folder: Path, *arguments: str) -> None:
     try:
         _, said = process.communicate(timeout=_GIT_SECONDS)
     except subprocess.TimeoutExpired as error:
-        process.kill()
+        _kill(process)
         process.communicate()
         raise ContentError(f"git took more than {_GIT_SECONDS} s to fetch the content; check `content.git`") from error
     finally:
@@ -169,7 +171,13 @@ def _git(folder: Path, *arguments: str) -> None:
 def stop_fetching() -> None:
     """End every git that runs for us; its publication fails and what was published before stays."""
     for process in list(_fetching):
-        process.kill()
+        _kill(process)
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    """End git and the helpers it started: it leads a session of its own."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _remove(folder: Path) -> None:

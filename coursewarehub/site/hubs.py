@@ -161,7 +161,7 @@ class HubRunner:
         self._woken()
         begun = time.monotonic()
         try:
-            started = await self._parent.start(self._request(), self._listening.dup())
+            started = await self._start()
         except (OSError, StartRefused) as error:
             return Attempt(asleep=False, ready=False, reason=str(error), seconds=0)
         self.record = started.record
@@ -169,6 +169,19 @@ class HubRunner:
             return await self._follow(started, begun)
         finally:
             started.close()
+
+    async def _start(self) -> Started:
+        """Ask the parent for a hub; when told to stop meanwhile, the hub that came of it is known and ended."""
+        with self._listening.dup() as duplicate:
+            asking = asyncio.ensure_future(self._parent.start(self._request(), duplicate))
+            try:
+                return await asyncio.shield(asking)
+            except asyncio.CancelledError:
+                with contextlib.suppress(OSError, StartRefused):
+                    started = await asking
+                    self.record = started.record
+                    started.close()
+                raise
 
     async def _follow(self, started: Started, begun: float) -> Attempt:
         ready = asleep = False
