@@ -64,6 +64,8 @@ def idle(stack: Stack, samples: Samples, settle: float) -> None:
     if isinstance(stack, Ours):
         _all_running(stack)
     weigh(stack, "idle", free, samples, settle)
+    hubs = pss(stack.hub_pids()) if isinstance(stack, Ours) else pss(family())
+    samples.add(stack.name, "idle hub", hubs / MIB)
 
 
 def weigh(stack: Stack, state: str, free: int, samples: Samples, settle: float) -> None:
@@ -72,6 +74,7 @@ def weigh(stack: Stack, state: str, free: int, samples: Samples, settle: float) 
     time.sleep(settle)
     share = 100 * (cpu_seconds() - cpu) / (time.monotonic() - begin)
     samples.add(stack.name, f"{state} pss", pss(family()) / MIB)
+    samples.add(stack.name, f"{state} anonymous", pss(family(), "Pss_Anon") / MIB)
     samples.add(stack.name, f"{state} available", (free - available()) / MIB)
     samples.add(stack.name, f"{state} cpu", share)
 
@@ -119,6 +122,7 @@ def measure_ours(samples: Samples, options: argparse.Namespace, wakes: int) -> N
         for first in range(0, len(site.courses), BATCH):  # each has been awake once
             wait_for_logins(site.courses[first : first + BATCH], site.check)
         site.wait_until_asleep(site.courses, options.patience)
+        time.sleep(options.settle)  # the edge takes up the last hubs' routes, the servers' parent ends
         weigh(site, "asleep", free, samples, options.settle)
         weigh_parts(site, samples)
         for number in range(wakes):
@@ -151,10 +155,13 @@ def rows(samples: Samples, options: argparse.Namespace) -> list[Row]:
         return Row(label, unit, stock, ours, aim)
 
     return [
-        awake("pss", "memory per idle course, PSS", "MiB", Aim(ratio=0.4)),
+        awake("hub", "a running idle hub (stock: with its proxy), PSS", "MiB", Aim(ratio=0.4)),
+        awake("pss", "memory per idle course, everything shared out, PSS", "MiB", None),
+        awake("anonymous", "- without pages of program files", "MiB", None),
         awake("available", "memory per idle course, MemAvailable drop", "MiB", None),
         awake("cpu", "processor use per idle course", "% core", None),
         resting("pss", f"memory of {asleep} sleeping courses, PSS", "MiB", Aim(value=150), asleep),
+        resting("anonymous", "- without pages of program files", "MiB", None, asleep),
         *(
             Row(f"- of it {name}", "MiB", (), samples.get("ours", f"part {name}"))
             for name in samples.named("ours", "part ")

@@ -136,10 +136,10 @@ def number(value: float) -> str:
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
-def parse_pss(smaps_rollup: str) -> int:
-    """Bytes of proportional set size in ``/proc/PID/smaps_rollup`` (0: a dead process)."""
+def parse_pss(smaps_rollup: str, kind: str = "Pss") -> int:
+    """Bytes of proportional set size, or another line, in ``/proc/PID/smaps_rollup`` (0: a dead process)."""
     for line in smaps_rollup.splitlines():
-        if line.startswith("Pss:"):
+        if line.startswith(f"{kind}:"):
             return int(line.split()[1]) * 1024
     return 0
 

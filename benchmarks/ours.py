@@ -111,6 +111,11 @@ class Ours(Stack):
             raise StackError("ours: `status --json` printed no object")
         return found
 
+    def hub_pids(self) -> list[int]:
+        """Pids of the hubs that run."""
+        courses = self.status().get("courses", [])
+        return [course["hub"]["pid"] for course in courses if course["hub"]["pid"]]
+
     def hub_states(self) -> dict[str, str]:
         """The state of each course's hub, by course id."""
         return {course["id"]: course["hub"]["state"] for course in self.status()["courses"]}

@@ -49,12 +49,15 @@ def family() -> dict[int, Stat]:
     return {pid: stats[pid] for pid in below if stats[pid].state not in "ZX"}
 
 
-def pss(pids: Iterator[int] | Sequence[int] | set[int] | Mapping[int, object]) -> int:
-    """Bytes of proportional set size of these processes together; dead ones count nothing."""
+def pss(pids: Iterator[int] | Sequence[int] | set[int] | Mapping[int, object], kind: str = "Pss") -> int:
+    """Bytes of proportional set size of these processes together; dead ones count nothing.
+
+    `kind` `Pss_Anon` leaves out the pages of files (programs, libraries), which the kernel drops when it needs them.
+    """
     total = 0
     for pid in pids:
         with contextlib.suppress(OSError):
-            total += parse_pss(Path("/proc", str(pid), "smaps_rollup").read_text())
+            total += parse_pss(Path("/proc", str(pid), "smaps_rollup").read_text(), kind)
     return total
 
 

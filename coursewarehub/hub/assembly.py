@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
+from jinja2 import FileSystemBytecodeCache
 from pydantic import SecretStr
 from traitlets.config import Config
 
@@ -58,6 +59,19 @@ SERVICE_SCOPES: Final = (
     "proxy",
     "tokens",
 )
+
+
+class CompiledTemplates(FileSystemBytecodeCache):
+    """A folder of compiled templates; a value like a path, equal where the folder is."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, CompiledTemplates) and other.directory == self.directory
+
+    def __hash__(self) -> int:
+        return hash(self.directory)
+
+    def __repr__(self) -> str:
+        return f"CompiledTemplates({self.directory!r})"
 
 
 @dataclass(frozen=True)
@@ -185,7 +199,11 @@ def pages(c: Config, order: Order) -> None:
     """Pages in the course's name, in the reader's language."""
     site, course = order.site, order.course
     c.JupyterHub.template_paths = [str(_TEMPLATES)]
-    c.JupyterHub.jinja_environment_options = {"extensions": [Localisation]}
+    c.JupyterHub.jinja_environment_options = {
+        "extensions": [Localisation],
+        # A hub that wakes finds its templates compiled.
+        "bytecode_cache": CompiledTemplates(str(order.place.folders.templates)),
+    }
     c.JupyterHub.template_vars = {
         "course": {
             "id": course.id,
@@ -272,5 +290,6 @@ def configure(config: Config) -> None:
     site, course = effective(root, os.environ[names.COURSE])
     place = place_of(root, course, int(os.environ[names.HUB_PORT]), os.environ[names.EDGE_API])
     use_write_ahead_log()
+    place.folders.templates.mkdir(parents=True, exist_ok=True, mode=0o700)
     config.merge(assemble(site, course, place))
     load_extra(config, root, site, course)

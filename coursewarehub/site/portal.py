@@ -73,6 +73,13 @@ def cards(catalogue: Catalogue, language: str, now: datetime) -> list[CourseCard
     return sorted(found, key=lambda card: card.title.casefold())
 
 
+def prepare_portal(catalogue: Catalogue) -> None:
+    """Render the portal once in each language, so that the first visitor need not wait for its templates."""
+    for language in LANGUAGES:
+        courses = cards(catalogue, language, datetime.now(UTC).astimezone())
+        render_portal(language, site_title=catalogue.site.title.text(language), courses=courses)
+
+
 def obstacle(catalogue: Catalogue, course_id: str | None) -> Obstacle:
     """Why a path that no hub answers cannot be had."""
     if course_id is None:

@@ -35,7 +35,7 @@ from coursewarehub.site import status as status_socket
 from coursewarehub.site.content import ContentError, publish, stop_fetching
 from coursewarehub.site.edge import Edge, EdgePorts, PortTaken, site_routes
 from coursewarehub.site.hubs import HubRunner, HubState
-from coursewarehub.site.portal import Catalogue, application, failed_application
+from coursewarehub.site.portal import Catalogue, application, failed_application, prepare_portal
 from coursewarehub.site.watch import Signature, changes, signature
 from coursewarehub.state import processes
 from coursewarehub.state.files import replace_text, rotate
@@ -171,6 +171,7 @@ class SiteProcess:
             raise ConfigurationError([self._port_problem(str(error))]) from error
 
     async def _start(self) -> None:
+        prepare_portal(self.catalogue())
         server = HTTPServer(application(self.catalogue), xheaders=True)
         server.add_socket(self._portal)
         self._servers.append(server)

@@ -96,6 +96,11 @@ class SiteFolders:
         return self.edge / "routes"
 
     @property
+    def templates(self) -> Path:
+        """Compiled templates of the hubs' pages."""
+        return self.state / "templates"
+
+    @property
     def control_socket(self) -> Path:
         """The site process's own socket, for `coursewarehub status`."""
         return self.run / "site.socket"

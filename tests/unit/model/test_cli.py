@@ -25,7 +25,7 @@ def test_init_makes_a_site(site: Any, tmp_path: Path) -> None:
     assert check_site(root).courses == {}
     assert (root / "state").stat().st_mode & 0o777 == 0o700
     assert (root / "courses.d").is_dir()
-    assert (root / ".gitignore").read_text() == "state/\nhomes/\n"
+    assert (root / ".gitignore").read_text() == "/secrets/\nstate/\nhomes/\n"
     assert (root / "site.yaml").stat().st_mode & 0o077 == 0o044
     assert not [file for file in root.iterdir() if file.name.endswith(".new")]
 
@@ -67,7 +67,7 @@ def test_init_keeps_what_is_ignored_already(tmp_path: Path) -> None:
     (tmp_path / ".gitignore").write_text("*.pyc\nstate/")
     (tmp_path / "state").mkdir(mode=0o755)
     assert main(["init", str(tmp_path)]) == 0
-    assert (tmp_path / ".gitignore").read_text() == "*.pyc\nstate/\nhomes/\n"
+    assert (tmp_path / ".gitignore").read_text() == "*.pyc\nstate/\n/secrets/\nhomes/\n"
     assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
 
 
