@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,16 +34,12 @@ class TinyParent:
 
     def start(self, pause: float = 0.0, open_files: int | None = None, **variables: str) -> None:
         self.folder.mkdir(exist_ok=True, mode=0o700)
-        preexec: Callable[[], None] | None = None
-        if open_files is not None:
-            preexec = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (open_files, open_files))  # noqa: E731
         with (self.folder / "parent.log").open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, str(TINY), str(self.folder), str(pause)],
+                [sys.executable, str(TINY), str(self.folder), str(pause), str(open_files or 0)],
                 stdout=output,
                 stderr=output,
                 env={**os.environ, **variables},
-                preexec_fn=preexec,
             )
         eventually(lambda: sockets.answering(self.folder / "socket"), 10, every=0.01)
 

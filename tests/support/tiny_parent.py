@@ -1,12 +1,14 @@
-"""`python tiny_parent.py FOLDER [SECONDS]`: a real prefork parent whose children run a few lines instead of a server.
+"""`python tiny_parent.py FOLDER [SECONDS [FILES]]`: a real prefork parent, whose children run a few lines only.
 
 The lines come with the request, in the variable `DO`; they see `environment`, `listening` and `tell`, and may
-call `leave(status)`. With SECONDS, the parent loses the processor for so long after each fork.
+call `leave(status)`. With SECONDS, the parent loses the processor for so long after each fork; FILES limits its
+open files.
 """
 
 from __future__ import annotations
 
 import os
+import resource
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -27,7 +29,9 @@ def tiny(environment: Mapping[str, str], listening: socket | None, tell: Callabl
     return 0
 
 
-def main(folder: Path, pause: float) -> int:
+def main(folder: Path, pause: float = 0.0, open_files: int = 0) -> int:
+    if open_files:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (open_files, open_files))
     child.program = lambda _kind: tiny
     fork = os.fork
 
@@ -45,4 +49,5 @@ def main(folder: Path, pause: float) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else 0.0))
+    given = [*sys.argv[2:], "0", "0"]
+    sys.exit(main(Path(sys.argv[1]), float(given[0]), int(given[1])))

@@ -1,0 +1,94 @@
+"""A learner's server is set up from its environment alone, and buries what nobody waits for."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from support.sites import eventually
+
+from coursewarehub.singleuser.content import CourseContentsManager
+from coursewarehub.singleuser.main import configuration
+from coursewarehub.singleuser.reaper import Reaper, dead_children
+
+
+def test_settings_of_every_server() -> None:
+    config = configuration({})
+    assert config.ServerApp.contents_manager_class is CourseContentsManager
+    assert config.ServerApp.allow_root == (os.geteuid() == 0)
+    assert config.LabApp.extension_manager == "readonly"
+    assert config.LabApp.news_url is None
+    assert config.LanguageServerManager.autodetect is False
+    for section in ("MappingKernelManager", "TerminalManager"):
+        assert section not in config or not config[section]
+    assert "shutdown_no_activity_timeout" not in config.ServerApp
+
+
+@pytest.mark.parametrize(("seconds", "interval"), [("1", 1), ("30", 6), ("3600", 60)])
+def test_idle_server_ends_by_itself(seconds: str, interval: int) -> None:
+    config = configuration({"COURSEWARE_IDLE_SECONDS": seconds})
+    assert config.ServerApp.shutdown_no_activity_timeout == int(seconds)
+    assert config.TerminalManager.cull_inactive_timeout == int(seconds)
+    assert dict(config.MappingKernelManager) == {
+        "cull_idle_timeout": int(seconds),
+        "cull_connected": True,
+        "cull_interval": interval,
+    }
+
+
+@pytest.mark.parametrize("never", ["0", ""])
+def test_server_that_may_idle_for_ever(never: str) -> None:
+    assert "shutdown_no_activity_timeout" not in configuration({"COURSEWARE_IDLE_SECONDS": never}).ServerApp
+
+
+def test_learners_side_imports_nothing_of_the_site() -> None:
+    """What a student's image installs stays small, and nothing of the hub's can leak into a server."""
+    script = (
+        "import sys\nimport coursewarehub.singleuser.content, coursewarehub.singleuser.reaper\n"
+        "ours = ('model', 'state', 'site', 'hub', 'cli', 'prefork', 'i18n', 'services', 'store')\n"
+        "print([m for m in sys.modules if m.startswith(tuple(f'coursewarehub.{n}' for n in ours))"
+        " or m.split('.')[0] in ('sqlalchemy', 'pydantic', 'docker', 'coursewarespawner', 'coursewareauthenticator')])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=Path.cwd())
+    assert done.stdout.strip() == "[]"
+
+
+# -- orphans ----------------------------------------------------------------------------------------------------
+
+
+def ended_child(*command: str) -> subprocess.Popen[bytes]:
+    process = subprocess.Popen(command or ("true",))
+    eventually(lambda: process.pid in dead_children(os.getpid()), 5)
+    return process
+
+
+def test_orphan_is_buried_at_the_second_call() -> None:
+    reap, process = Reaper(), ended_child()
+    reap()
+    assert process.pid in dead_children(os.getpid()), "whoever started it may still ask"
+    reap()
+    assert process.pid not in dead_children(os.getpid())
+    process.wait()
+
+
+def test_who_asks_in_time_gets_the_status() -> None:
+    reap, process = Reaper(), ended_child("sh", "-c", "exit 7")
+    reap()
+    assert process.wait() == 7
+    reap()
+
+
+def test_the_living_are_left_alone() -> None:
+    reap, process = Reaper(), subprocess.Popen(["sleep", "60"])
+    try:
+        for _ in range(3):
+            reap()
+        time.sleep(0.05)
+        assert process.poll() is None
+    finally:
+        process.kill()
+        assert process.wait() == -9

