@@ -60,7 +60,7 @@ async def _serve(root: Path, args: argparse.Namespace) -> int:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, site.stop)
         await site.run(lambda site: _announce(site, demo=args.demo))
-    except (AlreadyRunning, OSError, RuntimeError) as error:
+    except (AlreadyRunning, RuntimeError) as error:
         print(f"coursewarehub: {error}", file=sys.stderr)
         return 1
     return 0

@@ -163,10 +163,16 @@ async def ensure_parent(kind: str, folder: Path, log_file: Path) -> subprocess.P
             stderr=output,
             start_new_session=True,
         )
-    for _ in range(6000):
-        if sockets.answering(folder / "socket"):
-            return process
-        if process.poll() not in (None, 0):
-            break
-        await asyncio.sleep(0.01)
+    try:
+        for _ in range(6000):
+            if sockets.answering(folder / "socket"):
+                return process
+            if process.poll() not in (None, 0):
+                break
+            await asyncio.sleep(0.01)
+    except asyncio.CancelledError:
+        # Nobody will ask it to end, so it must not come up behind our back.
+        process.kill()
+        process.wait()
+        raise
     raise RuntimeError(f"the {kind} parent process did not start; its log is {log_file}")

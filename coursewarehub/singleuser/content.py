@@ -131,7 +131,8 @@ class CourseContentsManager(AsyncLargeFileManager):
         if not (home / FOLDER).is_symlink():
             return False  # the learner's own folder of that name
         material = (home / FOLDER).resolve()
-        wanted = home / path.strip("/")
+        # Jupyter takes `x/..` out before it follows links.
+        wanted = Path(os.path.normpath(home / path.strip("/")))
         # Where it leads, and where it stands: a link in the material stands there wherever it leads.
         return any(p.is_relative_to(material) for p in (wanted.resolve(), wanted.parent.resolve() / wanted.name))
 
@@ -168,6 +169,15 @@ class CourseContentsManager(AsyncLargeFileManager):
         """Checkpoint, except in `course/` (403)."""
         self._refuse_course(path)
         return await super().create_checkpoint(path)
+
+    async def list_checkpoints(self, path: str) -> Any:
+        """The checkpoints; none in `course/`, where looking must not write."""
+        return [] if self._is_course(path) else await super().list_checkpoints(path)
+
+    async def delete_checkpoint(self, checkpoint_id: str, path: str) -> Any:
+        """Delete a checkpoint, except in `course/` (403)."""
+        self._refuse_course(path)
+        return await super().delete_checkpoint(checkpoint_id, path)
 
     async def restore_checkpoint(self, checkpoint_id: str, path: str) -> Any:
         """Go back to a checkpoint, except in `course/` (403)."""

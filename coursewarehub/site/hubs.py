@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import signal
 import sqlite3
 import time
 from collections.abc import Callable
@@ -98,6 +99,7 @@ class HubRunner:
         self._woken = woken
         self._wanted = asyncio.Event()
         self._reloading = False
+        self._outdated = False
         self._task: asyncio.Task[None] | None = None
 
     # -- from outside ------------------------------------------------------------------------------------------
@@ -121,6 +123,8 @@ class HubRunner:
             await processes.stop_tree(self.record, patience=10)
         elif self.state is HubState.FAILED:
             self._wanted.set()
+        elif self.state is HubState.STARTING:
+            self._outdated = True
 
     async def stop(self) -> None:
         """End the hub; learners' servers stay."""
@@ -165,6 +169,11 @@ class HubRunner:
         except (OSError, StartRefused) as error:
             return Attempt(asleep=False, ready=False, reason=str(error), seconds=0)
         self.record = started.record
+        if self._outdated:
+            # The course changed while this hub was being asked for: it may have read either.
+            self._outdated, self._reloading = False, True
+            self._wanted.set()
+            processes.send(started.record, signal.SIGTERM)
         try:
             return await self._follow(started, begun)
         finally:

@@ -1,7 +1,8 @@
 """Costs that may not grow unnoticed: a change that makes one 10 % worse fails.
 
 The figures of `baseline.json` do not depend on how busy or fast the machine is: calls, modules and commits are counted,
-and processor time is measured in units of a fixed piece of work done in the same process. When a change is worth its price, write the new figure into the file.
+and processor time is measured in units of a fixed piece of work done in the same process. When a change is worth its
+price, write the new figure into the file.
 """
 
 from __future__ import annotations

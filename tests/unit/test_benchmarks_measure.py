@@ -202,7 +202,7 @@ def test_sleeping_courses_are_compared_with_scaled_idle_ones() -> None:
     samples.add("ours", "part edge", 50.0)
     options = argparse.Namespace(courses=10, sleeping=100)
     found = {row.metric: row for row in hub_rows(samples, options)}
-    idle = found["memory per idle course, PSS"]
+    idle = found["memory per idle course, everything shared out, PSS"]
     assert (idle.stock, idle.ours) == ((120.0,), (40.0,))
     asleep = found["memory of 100 sleeping courses, PSS"]
     assert (asleep.stock, asleep.ours) == ((12000.0,), (150.0,))
