@@ -12,14 +12,17 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from jinja2 import FileSystemBytecodeCache
+from jinja2 import Environment, FileSystemBytecodeCache
+from jinja2.bccache import Bucket
 from pydantic import SecretStr
 from traitlets.config import Config
 
+from coursewarehub.hub import localisation
 from coursewarehub.hub.database import use_write_ahead_log
 from coursewarehub.hub.localisation import Localisation
 from coursewarehub.hub.proxy import CourseProxy
@@ -61,8 +64,23 @@ SERVICE_SCOPES: Final = (
 )
 
 
+@cache
+def localisation_time() -> int:
+    """When the code that translates templates was written, in nanoseconds."""
+    return Path(localisation.__file__).stat().st_mtime_ns
+
+
 class CompiledTemplates(FileSystemBytecodeCache):
-    """A folder of compiled templates; a value like a path, equal where the folder is."""
+    """A folder of compiled templates; a value like a path, equal where the folder is.
+
+    JupyterHub has two environments, of which one compiles to coroutines, and our extension changes what is compiled:
+    both go into the key.
+    """
+
+    def get_bucket(self, environment: Environment, name: str, filename: str | None, source: str) -> Bucket:
+        """The compiled form of a template for this environment."""
+        kind = f"{environment.is_async}-{localisation_time()}"
+        return super().get_bucket(environment, f"{kind}-{name}", filename, source)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, CompiledTemplates) and other.directory == self.directory

@@ -9,7 +9,6 @@ import hashlib
 import json
 import logging
 import os
-import subprocess
 import threading
 from collections.abc import Callable, Container, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,11 +29,12 @@ from coursewarehub.model import (
     usable,
 )
 from coursewarehub.model.checks import login_problems, site_problems
-from coursewarehub.prefork.client import ParentClient, clean_environment, ensure_parent
+from coursewarehub.prefork.client import clean_environment
 from coursewarehub.site import status as status_socket
 from coursewarehub.site.content import ContentError, publish, stop_fetching
 from coursewarehub.site.edge import Edge, EdgePorts, PortTaken, site_routes
 from coursewarehub.site.hubs import HubRunner, HubState
+from coursewarehub.site.parents import Parents, again
 from coursewarehub.site.portal import Catalogue, application, failed_application, prepare_portal
 from coursewarehub.site.watch import Signature, changes, signature
 from coursewarehub.state import processes
@@ -98,12 +98,10 @@ class SiteProcess:
         self._runners: dict[str, HubRunner] = {}
         self._fingerprints: dict[str, str] = {}
         self._content_problems: dict[str, Problem] = {}
-        self._parents = {kind: ParentClient(self.folders.parent(kind)) for kind in ("hub", "server")}
-        self._parent_processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._parents = Parents(self.folders)
         self._tasks: list[asyncio.Task[None]] = []
         self._file_times: dict[str, int] = {}
         self._fetches: set[asyncio.Future[None]] = set()
-        self._awake = asyncio.Event()
         self._servers: list[HTTPServer] = []
         self._edge_api_password: SecretStr | None = None
 
@@ -175,8 +173,8 @@ class SiteProcess:
         server = HTTPServer(application(self.catalogue), xheaders=True)
         server.add_socket(self._portal)
         self._servers.append(server)
-        await asyncio.gather(*(self._ensure_parent(kind) for kind in self._parents))
-        adopted = {record.name: record for record in await self._parents["hub"].processes()}
+        await self._parents.start()
+        adopted = {record.name: record for record in await self._parents.hub.processes()}
         for course in self._runnable():
             await self._add(course, adopted.pop(_hub_name(course.id), None))
         for record in adopted.values():
@@ -187,8 +185,8 @@ class SiteProcess:
         self._servers.append(status_socket.serve(self.folders.control_socket, self.status))
         for work in (
             self._keep_edge(),
-            self._keep_hub_parent(),
-            self._keep_server_parent(),
+            self._parents.keep_hub(),
+            self._parents.keep_server(self._somebody_is_awake, lambda: self.site.hubs.sleep_after or 0),
             self._follow_files(),
         ):
             self._tasks.append(asyncio.create_task(work))
@@ -211,81 +209,23 @@ class SiteProcess:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        stopping = [runner.stop() for runner in self._runners.values()]
-        await _all_of(stopping)
-        await _all_of([self._end_parent(kind) for kind in self._parents])
+        await _all_of([runner.stop() for runner in self._runners.values()])
+        await _all_of([self._parents.end()])
         await _all_of([self.edge.stop()])
         for server in self._servers:
             server.stop()
         self.folders.control_socket.unlink(missing_ok=True)
 
-    async def _end_parent(self, kind: str) -> None:
-        """End a parent and with it everything it started."""
-        client = self._parents[kind]
-        pid = await client.pid()
-        if pid is None:
-            return
-        record = _record(f"{kind}-parent", pid)
-        await client.shut_down()
-        if record is not None:
-            await processes.ended(record)
-        client.known_pid = None
-        if process := self._parent_processes.pop(kind, None):
-            process.wait()
-
     # -- supervision -------------------------------------------------------------------------------------------
-
-    async def _ensure_parent(self, kind: str) -> None:
-        process = await ensure_parent(kind, self.folders.parent(kind), self.folders.logs / f"{kind}-parent.log")
-        if process is not None:
-            self._parent_processes[kind] = process
-
-    async def _keep_hub_parent(self) -> None:
-        while True:
-            await self._parent_ended("hub")
-            log.error("the hub parent ended; starting it again")
-            await _again(lambda: self._ensure_parent("hub"))
-
-    async def _keep_server_parent(self) -> None:
-        """The parent of the learners' servers rests while all hubs sleep: it is there again when somebody logs in."""
-        while True:
-            ended = asyncio.ensure_future(self._parent_ended("server"))
-            try:
-                if await self._server_parent_may_rest(ended):
-                    await self._end_parent("server")
-                    await self._awake.wait()
-                else:
-                    log.error("the server parent ended; starting it again")
-            finally:
-                ended.cancel()
-            await _again(lambda: self._ensure_parent("server"))
-
-    async def _server_parent_may_rest(self, ended: asyncio.Future[None]) -> bool:
-        """Wait until no hub has been awake for the time after which hubs sleep, or until the parent ended (False)."""
-        patience = self.site.hubs.sleep_after or 0
-        quiet = 0.0
-        while not ended.done():
-            await asyncio.wait([ended], timeout=1)
-            self._awake.clear()
-            awake = any(runner.state is not HubState.SLEEPING for runner in self._runners.values())
-            quiet = 0.0 if awake or not patience else quiet + 1
-            if quiet > patience and not await self._parents["server"].processes():
-                return True
-        return False
-
-    async def _parent_ended(self, kind: str) -> None:
-        pid = await self._parents[kind].pid()
-        record = _record(f"{kind}-parent", pid) if pid else None
-        if record is not None:
-            await processes.ended(record)
-        if process := self._parent_processes.pop(kind, None):
-            process.poll()
 
     async def _keep_edge(self) -> None:
         while True:
             await self.edge.ended()
             log.error("the front door (Traefik) ended; starting it again")
-            await _again(self.edge.start)
+            await again(self.edge.start)
+
+    def _somebody_is_awake(self) -> bool:
+        return any(runner.state is not HubState.SLEEPING for runner in self._runners.values())
 
     async def _follow_files(self) -> None:
         async for _ in changes(self._look, self._signature, again=lambda: bool(self._loaded.problems)):
@@ -369,7 +309,7 @@ class SiteProcess:
 
     async def _add(self, course: Course, adopted: ProcessRecord | None) -> None:
         # Held by the parent also when the hub has gone: its servers know it by this port.
-        listening = await self._parents["hub"].held_socket(_hub_name(course.id))
+        listening = await self._parents.hub.held_socket(_hub_name(course.id))
         if listening is None:
             if adopted is not None:
                 await processes.stop_tree(adopted, patience=10)
@@ -380,11 +320,11 @@ class SiteProcess:
         await self._bring_content(course)
         runner = HubRunner(
             folders=self.folders.course(course.id),
-            parent=self._parents["hub"],
+            parent=self._parents.hub,
             listening=listening,
             request=lambda: self._start_request(course.id, listening.getsockname()[1]),
             failed_page=failed_application(self.catalogue),
-            woken=self._awake.set,
+            woken=self._parents.wake,
         )
         self._runners[course.id] = runner
         runner.begin(adopted, awake=self.site.hubs.sleep_after is None)
@@ -402,7 +342,7 @@ class SiteProcess:
         log.info("course %s is no longer served", course_id)
         self.folders.course(course_id).routes.unlink(missing_ok=True)
         await self._runners.pop(course_id).stop()
-        await self._parents["hub"].release_socket(_hub_name(course_id))
+        await self._parents.hub.release_socket(_hub_name(course_id))
         self._fingerprints.pop(course_id, None)
         # The hub may have written its routes once more while it ended.
         self.folders.course(course_id).routes.unlink(missing_ok=True)
@@ -410,7 +350,7 @@ class SiteProcess:
 
     async def _stop_servers(self, course_id: str) -> None:
         homes = self.folders.course(course_id).homes.resolve()
-        ours = [r for r in await self._parents["server"].processes() if _works_in(r.pid, homes)]
+        ours = [r for r in await self._parents.server.processes() if _works_in(r.pid, homes)]
         await asyncio.gather(*(processes.stop_tree(record, patience=10) for record in ours))
 
     def _touched(self, course: Course) -> bool:
@@ -512,7 +452,7 @@ class SiteProcess:
             "processes": {
                 "site": _process(os.getpid()),
                 "edge": _process(self.edge.record.pid if self.edge.record else None),
-                **{f"{kind}_parent": _process(client.known_pid) for kind, client in self._parents.items()},
+                **{f"{kind}_parent": _process(pid) for kind, pid in self._parents.pids().items()},
             },
             "courses": [self._course_status(course, url) for course in self._loaded.courses.values()],
             "problems": [str(problem) for problem in problems],
@@ -565,20 +505,6 @@ async def _all_of(work: Sequence[Coroutine[Any, Any, Any]]) -> None:
             log.error("while stopping: %r", result)
 
 
-async def _again(start: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Try until it starts, at once and then ever more slowly."""
-    pause = 0.5
-    while True:
-        try:
-            await start()
-        except (OSError, RuntimeError) as error:
-            log.error("%s", error)
-            await asyncio.sleep(pause)
-            pause = min(30.0, pause * 2)
-        else:
-            return
-
-
 def _hub_name(course_id: str) -> str:
     return f"hub-{course_id}"
 
@@ -596,13 +522,6 @@ def _course_of(problem: Problem) -> str:
 
 def _with_site(loaded: LoadedSite, site: Site) -> LoadedSite:
     return LoadedSite(loaded.root, site, loaded.courses, loaded.problems, loaded.sources)
-
-
-def _record(name: str, pid: int) -> ProcessRecord | None:
-    try:
-        return processes.record_of(name, pid)
-    except ProcessLookupError:
-        return None
 
 
 def _running(record_file: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Iterator
@@ -10,12 +11,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jinja2 import DictLoader, Environment
 from pydantic import SecretStr
 from support.models import a_course, a_site
 from traitlets.config import Config
 
 from coursewarehub.hub import assembly
-from coursewarehub.hub.assembly import Order, Place, assemble, configure, effective, load_extra, place_of
+from coursewarehub.hub.assembly import (
+    CompiledTemplates,
+    Order,
+    Place,
+    assemble,
+    configure,
+    effective,
+    load_extra,
+    place_of,
+)
 from coursewarehub.hub.localisation import Localisation
 from coursewarehub.hub.proxy import CourseProxy
 from coursewarehub.model import ConfigurationError, Course, Reason, Role, Site
@@ -368,3 +379,13 @@ def test_hub_fills_its_configuration_from_its_environment(tmp_path: Path, monkey
     assert config.JupyterHub.mine == "alpha" and config.JupyterHub.log_level == 10
     assert config.JupyterHub.bind_url == "http://127.0.0.1:9000/courses/alpha/"
     assert config.CourseProxy.traefik_api_url == "http://127.0.0.1:20001"
+
+
+def test_compiled_templates_of_both_environments_are_kept_apart(tmp_path: Path) -> None:
+    loader = DictLoader({"page": "{% for x in items %}{{ x }}{% endfor %}"})
+    for _ in range(2):  # compiled, then from the cache
+        plain = Environment(loader=loader, bytecode_cache=CompiledTemplates(str(tmp_path)))
+        coroutines = Environment(loader=loader, bytecode_cache=CompiledTemplates(str(tmp_path)), enable_async=True)
+        assert plain.get_template("page").render(items="ab") == "ab"
+        assert asyncio.run(coroutines.get_template("page").render_async(items="ab")) == "ab"
+    assert len(list(tmp_path.iterdir())) == 2
