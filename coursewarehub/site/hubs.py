@@ -50,6 +50,10 @@ class Attempt:
     seconds: float
 
 
+SETTLED = 10.0
+"""A hub that served for so many seconds had started well: its end is no failed start, and it is back at once."""
+
+
 def pause_before_retry(failures: int) -> float:
     """Seconds to wait before start number `failures` + 1 in a row: none at first, then 1, 2, 4 ... 60."""
     return 0.0 if failures <= 1 else min(60.0, 2.0 ** min(failures - 2, 6))
@@ -152,7 +156,7 @@ class HubRunner:
             if attempt.asleep or self._reloading:
                 failures, self._reloading = 0, False
                 continue
-            failures = 1 if attempt.ready and attempt.seconds > 60 else failures + 1
+            failures = 1 if attempt.ready and attempt.seconds > SETTLED else failures + 1
             log.error("the hub of %s ended: %s", self.course_id, attempt.reason)
             self.reason = attempt.reason
             self._wanted.set()
