@@ -140,12 +140,8 @@ class Parent:
     def _adopt(self) -> None:
         """Know the processes again that an earlier parent of this folder started."""
         for file in self.records.iterdir():
-            try:
-                record = ProcessRecord(**json.loads(file.read_text()))
-            except (ValueError, TypeError, OSError):
-                file.unlink(missing_ok=True)
-                continue
-            if not processes.alive(record.pid, record.start_time):
+            record = processes.recorded(file)
+            if record is None:
                 file.unlink(missing_ok=True)
                 continue
             self._know(record)

@@ -159,6 +159,11 @@ class PortTaken(OSError):
     """Somebody else listens where the front door should."""
 
 
+def record_file(folders: SiteFolders) -> Path:
+    """Where the record of the running edge stands."""
+    return folders.run / "edge.json"
+
+
 class Edge:
     """One Traefik process for `site`."""
 
@@ -167,7 +172,7 @@ class Edge:
         self._folders = folders
         self._static = static_configuration(site, folders, ports)
         self._ports = ports
-        self._record_file = folders.run / "edge.json"
+        self._record_file = record_file(folders)
         self.record: ProcessRecord | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -239,11 +244,7 @@ class Edge:
         replace_text(self._record_file, json.dumps(asdict(self.record)))
 
     def _left_running(self) -> ProcessRecord | None:
-        try:
-            record = ProcessRecord(**json.loads(self._record_file.read_text()))
-        except (OSError, ValueError, TypeError):
-            return None
-        return record if processes.alive(record.pid, record.start_time) else None
+        return processes.recorded(self._record_file)
 
     async def _answering(self) -> None:
         for _ in range(1000):

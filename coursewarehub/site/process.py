@@ -32,7 +32,7 @@ from coursewarehub.model.checks import login_problems, site_problems
 from coursewarehub.prefork.client import clean_environment
 from coursewarehub.site import status as status_socket
 from coursewarehub.site.content import ContentError, publish, stop_fetching
-from coursewarehub.site.edge import Edge, EdgePorts, PortTaken, site_routes
+from coursewarehub.site.edge import Edge, EdgePorts, PortTaken, record_file, site_routes
 from coursewarehub.site.hubs import HubRunner, HubState
 from coursewarehub.site.parents import Parents, again
 from coursewarehub.site.portal import Catalogue, application, failed_application, prepare_portal
@@ -200,8 +200,8 @@ class SiteProcess:
     def _port_of_edge_api(self) -> int:
         """The port that a Traefik left running uses, else a free one."""
         known = self._ports.get("edge-api")
-        record = self.folders.run / "edge.json"
-        return known if known and record.exists() and _running(record) else self._ports.reserve("edge-api")
+        left = processes.recorded(record_file(self.folders))
+        return known if known and left else self._ports.reserve("edge-api")
 
     async def _shut_down(self) -> None:
         log.info("stopping")
@@ -522,14 +522,6 @@ def _course_of(problem: Problem) -> str:
 
 def _with_site(loaded: LoadedSite, site: Site) -> LoadedSite:
     return LoadedSite(loaded.root, site, loaded.courses, loaded.problems, loaded.sources)
-
-
-def _running(record_file: Path) -> bool:
-    try:
-        record = ProcessRecord(**json.loads(record_file.read_text()))
-    except (OSError, ValueError, TypeError):
-        return False
-    return processes.alive(record.pid, record.start_time)
 
 
 def _works_in(pid: int, folder: Path) -> bool:

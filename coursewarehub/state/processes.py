@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import time
@@ -68,6 +69,15 @@ def descendants(pid: int) -> list[ProcessRecord]:
             found.append(record_of("", child))
         queue.extend(tree.get(child, ()))
     return found
+
+
+def recorded(file: Path) -> ProcessRecord | None:
+    """The process whose record stands in a JSON file, if it still runs."""
+    try:
+        record = ProcessRecord(**json.loads(file.read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+    return record if alive(record.pid, record.start_time) else None
 
 
 def rss_bytes(pid: int) -> int:

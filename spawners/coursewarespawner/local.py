@@ -29,6 +29,7 @@ from coursewarehub.prefork.client import (
 )
 from coursewarehub.state import processes
 from coursewarehub.state.files import rotate
+from coursewarehub.wire import environment as names
 from coursewarehub.wire.prefork import Event, ProcessLimits, ProcessRecord, StartRequest
 from coursewarespawner.line import Line
 
@@ -131,7 +132,7 @@ class CoursewareLocalSpawner(Spawner):
             "LOGNAME": self.user.name,
             "SHELL": "/bin/bash" if Path("/bin/bash").exists() else "/bin/sh",
             "JUPYTERHUB_ROOT_DIR": home,
-            **({"COURSEWARE_CONTENT": self.material} if self.material else {}),
+            **({names.CONTENT: self.material} if self.material else {}),
         }
 
     async def start(self) -> str:
