@@ -21,3 +21,14 @@ IDLE_SECONDS: Final = "COURSEWARE_IDLE_SECONDS"
 
 EDGE_API: Final = "COURSEWARE_EDGE_API"
 """URL of the edge's API on the loopback interface. Given to: hub."""
+
+LEASE_SECONDS: Final = "COURSEWARE_LEASE_SECONDS"
+"""Whole seconds after which a server that the hub has not confirmed stops writing to its home; 0: never. Given to:
+learner's server in a container."""
+
+HOMES: Final = "COURSEWARE_HOMES"
+"""Absolute path of the folder with the course's homes, to be read only. Given to: a staff member's server in a
+container."""
+
+SHARED: Final = "COURSEWARE_SHARED"
+"""Absolute path of the course's shared folder; staff may write in it. Given to: learner's server in a container."""

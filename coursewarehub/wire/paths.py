@@ -8,6 +8,12 @@ PORTAL: Final = "/"
 ASSETS: Final = "/assets/"
 COURSES: Final = "/courses/"
 
+NOTICES: Final = "courseware/notices"
+"""Below a learner's server's prefix: GET what is shown, POST what is to be shown (`wire.notices`)."""
+
+LEASE: Final = "courseware/lease"
+"""Below a learner's server's prefix: GET whether the server may write."""
+
 
 def course_prefix(course_id: str) -> str:
     """Path under which everything of one course lives, with a slash at both ends."""
