@@ -1,0 +1,27 @@
+"""One machine with a real Docker Engine for all tests of this folder; each test finds it empty."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from support.engines import Engine, EngineBed, engine_bed
+
+
+@pytest.fixture(scope="session")
+def open_bed() -> Iterator[EngineBed]:
+    with engine_bed() as bed:
+        yield bed
+
+
+@pytest.fixture
+def bed(open_bed: EngineBed) -> Iterator[EngineBed]:
+    """The machine, its registry and its storage."""
+    yield open_bed
+    open_bed.reset()
+
+
+@pytest.fixture
+def engine(bed: EngineBed) -> Engine:
+    """The machine's engine; `debian:bookworm-slim` is on it."""
+    return bed.engine

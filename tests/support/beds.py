@@ -1,0 +1,149 @@
+"""What all test beds share: where they keep things, whose turn it is, and how what an earlier run left is removed.
+
+A bed takes a slot: a number that gives it names, addresses and a folder of its own, so that several runs can use
+beds at the same time. The slot's lock goes with the process that holds it, however that ends; whoever opens the
+next bed first removes what is left of beds whose lock nobody holds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from support.netns import Bridge, Namespace, end_all, namespaces, processes_below, run
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+CACHE = Path(os.environ.get("COURSEWARE_TEST_CACHE", "/var/tmp/courseware-test"))
+PACKAGES = ("docker.io", "debootstrap", "iptables", "iproute2", "docker-registry")
+SLOTS = 16
+KINDS = {"swarm": 0, "engine": 100}  # third part of the addresses of the first slot
+
+
+@dataclass(frozen=True)
+class Slot:
+    """The place of one bed: names begin with `name`, addresses with `bridge.prefix`, files are in `folder`."""
+
+    kind: str
+    number: int
+
+    @property
+    def name(self) -> str:
+        return f"cw{self.kind[0]}{self.number}"
+
+    @property
+    def bridge(self) -> Bridge:
+        return Bridge(self.name, f"10.199.{KINDS[self.kind] + self.number}.")
+
+    @property
+    def folder(self) -> Path:
+        return CACHE / self.name
+
+    @property
+    def storage(self) -> Path:
+        """Stands for shared storage: the same on all machines of the bed, and empty at its start."""
+        return self.folder / "shared" / "storage"
+
+    @property
+    def cgroup(self) -> str:
+        return f"/{self.name}"
+
+    def machine(self, name: str, number: int) -> Namespace:
+        """A machine on the bridge; `number` is the last part of its address."""
+        return Namespace(f"{self.name}-{name}", self.bridge, number)
+
+
+def prepare() -> None:
+    """Skip the test where no bed can be; install what is missing."""
+    if os.geteuid() != 0:
+        pytest.skip("the tests with real engines need root: they make network namespaces and mounts")
+    run(CHECKOUT / "tools" / "apt-install", *PACKAGES, timeout=900)
+    CACHE.mkdir(parents=True, exist_ok=True)
+
+
+@contextlib.contextmanager
+def slot(kind: str) -> Iterator[Slot]:
+    """A free slot, clean at the start and at the end."""
+    prepare()
+    sweep()
+    place, lock = _take(kind)
+    try:
+        clean(place)
+        _make_shared(place.storage)
+        place.bridge.open()
+        yield place
+    finally:
+        clean(place)
+        lock.close()
+
+
+def sweep() -> None:
+    """Remove what is left of every bed whose process has ended."""
+    for kind in KINDS:
+        for place in (Slot(kind, number) for number in range(SLOTS)):
+            lock = _lock(place) if place.folder.is_dir() else None
+            if lock is not None:
+                clean(place)
+                lock.close()
+
+
+def _make_shared(folder: Path) -> None:
+    """What the host mounts in this folder later shows on the machines, too."""
+    folder.mkdir(parents=True)
+    run("mount", "--bind", folder, folder)
+    run("mount", "--make-shared", folder)
+
+
+def _take(kind: str) -> tuple[Slot, IO[str]]:
+    for place in (Slot(kind, number) for number in range(SLOTS)):
+        lock = _lock(place)
+        if lock is not None:
+            return place, lock
+    raise AssertionError(f"all {SLOTS} test beds of the kind {kind} are taken")
+
+
+def _lock(place: Slot) -> IO[str] | None:
+    file = (CACHE / f"{place.name}.lock").open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    return file
+
+
+def clean(place: Slot) -> None:
+    """Remove what a bed leaves in the system: processes, mounts, control groups, networks. Images stay."""
+    for name in namespaces(f"{place.name}-"):
+        Namespace(name, place.bridge, 0).close()
+    end_all(lambda: processes_below(place.cgroup))
+    for point in mounts_below(place.folder):
+        run("umount", "--lazy", point, check=False)
+    for pattern in (place.name, f"*/{place.name}"):  # one hierarchy of control groups, or many
+        for group in Path("/sys/fs/cgroup").glob(pattern):
+            _remove_groups(group)
+    place.bridge.close()
+    shutil.rmtree(place.storage.parent, ignore_errors=True)
+
+
+def mounts_below(folder: Path) -> list[str]:
+    """Mount points in a folder and the folder's own, the innermost first."""
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    points = [re.sub(r"\\(\d{3})", lambda code: chr(int(code[1], 8)), line.split()[4]) for line in lines]
+    return [point for point in reversed(points) if point == str(folder) or point.startswith(f"{folder}/")]
+
+
+def _remove_groups(group: Path) -> None:
+    for below in sorted((path for path in group.rglob("*") if path.is_dir()), reverse=True):
+        with contextlib.suppress(OSError):
+            below.rmdir()
+    with contextlib.suppress(OSError):
+        group.rmdir()

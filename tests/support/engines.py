@@ -1,0 +1,335 @@
+"""A real Docker Engine for tests, with mounts, a name and (but for builds) a network of its own.
+
+Inside, everything is where it is on any host: `/var/run/docker.sock`, `/var/run/docker/netns`. Outside, the same are
+`engine.socket` and `engine.netns`. `engine.inside(...)` runs a command as on that machine.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from support.beds import CACHE, Slot, mounts_below, slot
+from support.netns import Namespace, run
+from support.registry import Registry
+from support.sites import alive, eventually
+
+BASE = "debian:bookworm-slim"
+
+# Arguments: name of the machine, the engine's run folder on the host, its control group, the command.
+# All mounts made here stay here, but those in the run folder, which are seen on both sides.
+# /run is empty as after a boot; resolv.conf may be a link into it.
+LAUNCH = r"""
+set -eu
+name=$1 folder=$2 group=$3; shift 3
+echo $$ >"$group/cgroup.procs"
+hostname "$name"
+findmnt -rno TARGET,PROPAGATION | while read -r target kind; do
+    case "$target $kind" in "$folder "*) ;; *shared*) mount --make-slave "$target" ;; esac
+done
+resolv=$(readlink -f /etc/resolv.conf || true); servers=$(cat /etc/resolv.conf 2>/dev/null || true)
+mount -t tmpfs -o mode=755 run /run
+mkdir -p /run/docker /run/lock
+mount --bind "$folder" /run/docker
+[ -e "$resolv" ] || { mkdir -p "$(dirname "$resolv")"; echo "$servers" >"$resolv"; }
+exec "$@"
+"""
+
+
+class Engine:
+    """One dockerd. `network` None: the host's own network, for builds."""
+
+    def __init__(self, place: Slot, name: str, network: Namespace | None, registry: Registry, **settings: Any) -> None:
+        self.place = place
+        self.name = name
+        self.network = network
+        self.registry = registry
+        self.settings = settings
+        self.folder = place.folder / name
+        self.run_folder = self.folder / "run"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        return self.network.address if self.network else self.place.bridge.address
+
+    @property
+    def socket(self) -> Path:
+        """The engine's socket as the host sees it."""
+        return self.folder / "sock"
+
+    @property
+    def url(self) -> str:
+        return f"unix://{self.socket}"
+
+    @property
+    def netns(self) -> Path:
+        """The network namespaces of its containers, as the host sees them."""
+        return self.run_folder / "netns"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log"
+
+    @property
+    def pid(self) -> int:
+        return int((self.folder / "pid").read_text())
+
+    def running(self) -> bool:
+        return (self.folder / "pid").exists() and alive(self.pid)
+
+    # Life
+
+    def open(self, keep: bool = False) -> None:
+        """Start it, with the images of earlier runs and (unless `keep`) nothing else of them."""
+        self.launch(keep)
+        self.wait(keep)
+
+    def launch(self, keep: bool = False) -> None:
+        data = self.folder / "data"
+        data.mkdir(parents=True, exist_ok=True)
+        if not keep:
+            for stale in ("swarm", "network"):
+                shutil.rmtree(data / stale, ignore_errors=True)
+        self.run_folder.mkdir(exist_ok=True)
+        for point in mounts_below(self.run_folder):
+            run("umount", "--lazy", point, check=False)
+        shutil.rmtree(self.run_folder)
+        self.run_folder.mkdir()
+        run("mount", "--bind", self.run_folder, self.run_folder)
+        run("mount", "--make-shared", self.run_folder)
+        (self.folder / "pid").unlink(missing_ok=True)
+        (self.folder / "daemon.json").write_text(json.dumps(self.configuration(), indent=1))
+        with self.log.open("ab" if keep else "wb") as log:
+            self.process = subprocess.Popen(self._command(), stdout=log, stderr=log, start_new_session=True)
+
+    def configuration(self) -> dict[str, Any]:
+        """What is in its daemon.json."""
+        return {
+            "data-root": str(self.folder / "data"),
+            "exec-root": "/run/docker",
+            "pidfile": str(self.folder / "pid"),
+            "hosts": [self.url, "unix:///var/run/docker.sock"],
+            "cgroup-parent": f"{self.place.cgroup}/{self.name}",
+            "exec-opts": ["native.cgroupdriver=cgroupfs"],
+            "no-new-privileges": True,
+            "insecure-registries": [self.registry.address],
+            "shutdown-timeout": 2,
+            **({} if self.network else {"bridge": "none", "iptables": False, "ip6tables": False}),
+            **self.settings,
+        }
+
+    def _command(self) -> list[str]:
+        enter = ["nsenter", f"--net={self.network.path}"] if self.network else []
+        launch = ["unshare", "--mount", "--uts", "--propagation", "unchanged", "sh", "-c", LAUNCH, "launch"]
+        place = [self.name, str(self.run_folder), str(self._group())]
+        return [*enter, *launch, *place, "dockerd", "--config-file", str(self.folder / "daemon.json")]
+
+    def _group(self) -> Path:
+        root = Path("/sys/fs/cgroup")
+        group = (root if (root / "cgroup.procs").exists() else root / "pids") / self.place.name / f"{self.name}-engine"
+        group.mkdir(parents=True, exist_ok=True)
+        return group
+
+    def wait(self, keep: bool = False) -> None:
+        """Until it answers; what an earlier run left in it is removed."""
+        eventually(self._answers, 60)
+        if not keep:
+            self.remove_all()
+
+    def _answers(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, f"dockerd ended; {self.log.read_text()[-2000:]}"
+        try:
+            return bool(self.api("GET", "/_ping", timeout=2) == "OK")
+        except OSError:
+            return False
+
+    def remove_all(self) -> None:
+        """Remove its containers (also while Swarm stops them) and unused networks and volumes."""
+
+        def none_left() -> bool:
+            containers = self.docker("ps", "-aq", "--no-trunc").split()
+            if containers:
+                self.docker("rm", "--force", "--volumes", *containers, check=False)
+            return not containers
+
+        eventually(none_left, 60)
+        self.docker("network", "prune", "--force")
+        self.docker("volume", "prune", "--force")
+
+    def close(self) -> None:
+        """SIGTERM: it stops its containers and ends."""
+        if self.process is not None and self.process.poll() is None:
+            self.thaw()
+            self.process.terminate()
+            try:
+                self.process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+    def kill(self) -> None:
+        """SIGKILL to dockerd alone: its containers go on, nobody looks after them."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(timeout=10)
+
+    def freeze(self) -> None:
+        """SIGSTOP to dockerd: its socket takes connections and nobody answers; its containers go on."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        if self.running():
+            os.kill(self.pid, signal.SIGCONT)
+
+    def restart(self) -> None:
+        """As `systemctl restart docker`: its containers are stopped."""
+        self.close()
+        self.open(keep=True)
+
+    # Use
+
+    def docker(self, *arguments: str, check: bool = True, timeout: float = 120, given: str | None = None) -> str:
+        """What `docker ARGUMENTS` prints."""
+        return run("docker", "-H", self.url, *arguments, check=check, timeout=timeout, given=given)
+
+    def inspect(self, kind: str, name: str) -> dict[str, Any]:
+        """`docker inspect` of a container, service, node, network, ..."""
+        found: list[dict[str, Any]] = json.loads(self.docker("inspect", "--type", kind, name))
+        return found[0]
+
+    def api(self, method: str, path: str, body: Any = None, timeout: float = 30, **query: Any) -> Any:
+        """One request to its API; RuntimeError with status and words when refused, OSError without an answer."""
+        words = {key: json.dumps(value) if isinstance(value, dict) else value for key, value in query.items()}
+        connection = _UnixConnection(self.socket, timeout)
+        try:
+            text = None if body is None else json.dumps(body)
+            target = f"{path}?{urlencode(words)}" if words else path
+            connection.request(method, target, text, {"Content-Type": "application/json"} if text else {})
+            answer = connection.getresponse()
+            said = answer.read().decode()
+        finally:
+            connection.close()
+        if answer.status >= 400:
+            raise RuntimeError(f"{answer.status} {said.strip()}")
+        return (
+            json.loads(said) if answer.getheader("Content-Type", "").startswith("application/json") and said else said
+        )
+
+    def inside(self, *command: str, folder: Path | None = None) -> list[str]:
+        """The command line that runs `command` as on this machine: its network, mounts and name."""
+        parts = ["--mount", "--uts", *(["--net"] if self.network else [])]
+        return ["nsenter", "--target", str(self.pid), *parts, f"--wd={folder or Path.cwd()}", *command]
+
+    def within(self, container: str, *command: str, check: bool = True) -> str:
+        """Run a host's command in the network of a container."""
+        key = self.docker("inspect", "--format", "{{.NetworkSettings.SandboxKey}}", container)
+        return run("nsenter", f"--net={self.netns / Path(key).name}", *command, check=check)
+
+    def provide(self, image: str) -> str:
+        """Have an image of the bed's registry here, under its short name too; its name with the registry."""
+        full = f"{self.registry.address}/{image}"
+        if not self.docker("images", "--quiet", full):
+            self.docker("pull", "--quiet", full, timeout=600)
+        self.docker("tag", full, image)
+        return full
+
+    def publish(self, image: str) -> str:
+        """Push a local image to the bed's registry; its name there."""
+        full = f"{self.registry.address}/{image}"
+        self.docker("tag", image, full)
+        self.docker("push", "--quiet", full, timeout=600)
+        return full
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+def base_archive() -> Path:
+    """The files of a small Debian, made once with debootstrap."""
+    archive = CACHE / "debian.tar"
+    if not archive.exists():
+        root = CACHE / f"debian-{os.getpid()}"
+        partial = CACHE / f"debian-{os.getpid()}.tar"
+        run("debootstrap", "--variant=minbase", "bookworm", root, timeout=1800)
+        leave_out = (
+            "./var/cache/apt",
+            "./var/lib/apt/lists",
+            "./usr/share/doc",
+            "./usr/share/man",
+            "./usr/share/locale",
+        )
+        run("tar", "-C", root, *(f"--exclude={path}/*" for path in leave_out), "-cf", partial, ".", timeout=600)
+        shutil.rmtree(root)
+        partial.rename(archive)
+    return archive
+
+
+def provide_base(engine: Engine) -> str:
+    """Have the small Debian on this engine (and in its registry) as `debian:bookworm-slim`."""
+    if not engine.registry.holds(BASE):
+        engine.docker("import", "--change", 'CMD ["bash"]', str(base_archive()), BASE, timeout=600)
+        return engine.publish(BASE)
+    return engine.provide(BASE)
+
+
+class EngineBed:
+    """One machine with Docker, and a registry beside it."""
+
+    def __init__(self, place: Slot, registry: Registry, engine: Engine) -> None:
+        self.place = place
+        self.registry = registry
+        self.engine = engine
+        self.storage = place.storage
+
+    def reset(self) -> None:
+        """Nothing but images is left on it, whatever a test did."""
+        self.engine.thaw()
+        if not self.engine.running():
+            self.engine.open(keep=True)
+        self.engine.remove_all()
+
+
+@contextmanager
+def engine_bed(name: str = "host", **settings: Any) -> Iterator[EngineBed]:
+    """One machine with a real Docker Engine; settings of its daemon.json may be changed by name."""
+    with slot("engine") as place, Registry.running(place) as registry:
+        network = place.machine(name, 11)
+        network.open()
+        engine = Engine(place, name, network, registry, **settings)
+        try:
+            engine.open()
+            provide_base(engine)
+            yield EngineBed(place, registry, engine)
+        finally:
+            engine.close()
+
+
+@contextmanager
+def builder(place: Slot, registry: Registry) -> Iterator[Engine]:
+    """An engine in the host's own network, for builds that need the outside."""
+    engine = Engine(place, "builder", None, registry)
+    try:
+        engine.open()
+        provide_base(engine)
+        yield engine
+    finally:
+        engine.close()

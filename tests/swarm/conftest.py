@@ -1,0 +1,21 @@
+"""A real Swarm of three machines for all tests of this folder; each test finds it whole and empty."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from support.swarm import SwarmBed, swarm_bed
+
+
+@pytest.fixture(scope="session")
+def open_swarm() -> Iterator[SwarmBed]:
+    with swarm_bed() as bed:
+        yield bed
+
+
+@pytest.fixture
+def swarm(open_swarm: SwarmBed) -> Iterator[SwarmBed]:
+    """Machines n1 (manager), n2 and n3; `debian:bookworm-slim` is on all of them and in their registry."""
+    yield open_swarm
+    open_swarm.reset()
