@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from coursewarehub.model.access import STAFF, Decision, Reason, decide
-    from coursewarehub.model.course import Course, CourseState, Role
+    from coursewarehub.model.course import Course, CourseState
     from coursewarehub.model.load import (
         LoadedSite,
         check_site,
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     )
     from coursewarehub.model.names import normalise_name, object_name, valid_name
     from coursewarehub.model.problems import ConfigurationError, Problem
+    from coursewarehub.model.resources import EffectiveResources, resources_for
+    from coursewarehub.model.roles import Role
     from coursewarehub.model.secret import SecretRef
     from coursewarehub.model.site import Site
     from coursewarehub.model.values import ByteSize, Duration, LocalizedText
@@ -34,6 +36,7 @@ __all__ = [
     "CourseState",
     "Decision",
     "Duration",
+    "EffectiveResources",
     "LoadedSite",
     "LocalizedText",
     "Problem",
@@ -48,16 +51,19 @@ __all__ = [
     "load_site",
     "normalise_name",
     "object_name",
+    "resources_for",
     "usable",
     "valid_name",
 ]
 
 _HOME = {
     "access": ("STAFF", "Decision", "Reason", "decide"),
-    "course": ("Course", "CourseState", "Role"),
+    "course": ("Course", "CourseState"),
     "load": ("LoadedSite", "check_site", "course_file", "load_course", "load_site", "usable"),
     "names": ("normalise_name", "object_name", "valid_name"),
     "problems": ("ConfigurationError", "Problem"),
+    "resources": ("EffectiveResources", "resources_for"),
+    "roles": ("Role",),
     "secret": ("SecretRef",),
     "site": ("Site",),
     "values": ("ByteSize", "Duration", "LocalizedText"),

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 
-from coursewarehub.model.course import Course, CourseState, Dates, Role
+from coursewarehub.model.course import Course, CourseState, Dates
 from coursewarehub.model.names import valid_name
+from coursewarehub.model.roles import Role
 
 STAFF = frozenset({Role.OWNER, Role.INSTRUCTOR, Role.ASSISTANT})
 

@@ -3,20 +3,66 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from coursewarehub.model.content import Content
 from coursewarehub.model.course import Course, CourseState
+from coursewarehub.model.database import DATABASE_URL, is_database_url
+from coursewarehub.model.networks import capacity, course_network, courses_that_fit
 from coursewarehub.model.problems import ConfigurationError, Problem, quoted
+from coursewarehub.model.secret import SecretRef
 from coursewarehub.model.site import Site, Tls
+from coursewarehub.model.spawner import ContainerSpawner, LocalSpawner
 from coursewarehub.model.yaml_source import KeyPath, Source
 
 
-def site_problems(root: Path, site: Site, source: Source) -> Iterator[Problem]:
-    """Yield what is wrong with `site.yaml` beyond its text: the certificate's files."""
+def site_problems(
+    root: Path,
+    site: Site,
+    source: Source,
+    courses: Sequence[Course] = (),
+    environ: Mapping[str, str] | None = None,
+) -> Iterator[Problem]:
+    """Yield what is wrong with `site.yaml` beyond its text: files, secrets, room for the courses."""
     if site.edge.tls is not None:
         yield from _tls_problems(root, site.edge.tls, source)
+    if isinstance(site.database.url, SecretRef):
+        yield from _database_problems(root, site.database.url, source, os.environ if environ is None else environ)
+    if isinstance(site.spawner, ContainerSpawner):
+        yield from _pool_problems(site.spawner, courses, source)
+        yield from _port_problems(site.edge.port, site.spawner, source)
+
+
+def _database_problems(
+    root: Path, reference: SecretRef, source: Source, environ: Mapping[str, str]
+) -> Iterator[Problem]:
+    path: KeyPath = ("database", "url")
+    try:
+        url = reference.resolve(root, environ).get_secret_value()
+    except ConfigurationError as error:
+        for problem in error.problems:
+            yield source.problem(path, problem.message, problem.hint)
+        return
+    if not is_database_url(url):
+        yield source.problem(path, f"what `database.url` refers to, {quoted(str(reference))}, is not {DATABASE_URL}")
+
+
+def _pool_problems(spawner: ContainerSpawner, courses: Sequence[Course], source: Source) -> Iterator[Problem]:
+    room = courses_that_fit(spawner)
+    wanted = sum(course.state is not CourseState.ARCHIVED for course in courses)
+    if wanted > room:
+        message = (
+            f"`spawner.addresses` {spawner.addresses} has room for the networks of {room} courses, not of {wanted}"
+        )
+        hint = "take a larger network, a higher `course_network`, or archive courses that are over"
+        yield source.problem(("spawner", "addresses"), message, hint)
+
+
+def _port_problems(edge_port: int, spawner: ContainerSpawner, source: Source) -> Iterator[Problem]:
+    if edge_port in {spawner.port, spawner.port + 1}:
+        message = f"`spawner.port` needs {spawner.port} and {spawner.port + 1}, and `edge.port` is {edge_port}"
+        yield source.problem(("spawner", "port"), message, "give one of the two another number")
 
 
 def course_problems(
@@ -29,6 +75,8 @@ def course_problems(
     yield from _secret_problems(root, course, source, environ)
     if course.content is not None and course.content.folder is not None:
         yield from _folder_problems(root, course.content, course.content.folder, source)
+    if isinstance(site.spawner, ContainerSpawner):
+        yield from _room_problems(site.spawner, course, source)
 
 
 def login_problems(site: Site, course: Course, source: Source) -> Iterator[Problem]:
@@ -40,7 +88,7 @@ def login_problems(site: Site, course: Course, source: Source) -> Iterator[Probl
             "`authentication.method` is `dummy`, one password shared by everybody, which production mode refuses",
             "write `workshop: true` in `authentication` if that is what you want",
         )
-    unguarded = site.spawner.kind == "local" and not site.spawner.accept_strangers
+    unguarded = isinstance(site.spawner, LocalSpawner) and not site.spawner.accept_strangers
     if login.self_chosen_names and unguarded and site.edge.is_public():
         yield source.problem(
             ("authentication", "self_chosen_names"),
@@ -48,6 +96,16 @@ def login_problems(site: Site, course: Course, source: Source) -> Iterator[Probl
             "because the site is public and the spawner is `local`",
             "remove it, listen on `127.0.0.1`, or accept it with `accept_strangers: true` in `spawner` of site.yaml",
         )
+
+
+def _room_problems(spawner: ContainerSpawner, course: Course, source: Source) -> Iterator[Problem]:
+    room = capacity(course_network("site", course.id, spawner, 0), 0)
+    if course.limits.servers is not None and course.limits.servers > room:
+        message = (
+            f"`limits.servers` is {course.limits.servers}, but a course's network of /{spawner.course_network} has "
+            f"addresses for {room} servers"
+        )
+        yield source.problem(("limits", "servers"), message, "lower it, or lower `course_network` in site.yaml")
 
 
 def _secret_problems(root: Path, course: Course, source: Source, environ: Mapping[str, str]) -> Iterator[Problem]:

@@ -11,11 +11,14 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from coursewarehub.model.content import Content
+from coursewarehub.model.resources import Resources
+from coursewarehub.model.roles import Role
 from coursewarehub.model.secret import SecretReference
+from coursewarehub.model.spawner import Placement
 from coursewarehub.model.values import (
-    ByteSize,
     Duration,
     Expect,
+    ImageName,
     LocalizedText,
     Moment,
     Settings,
@@ -39,16 +42,6 @@ class CourseState(StrEnum):
     OPEN = "open"
     CLOSED = "closed"
     ARCHIVED = "archived"
-
-
-class Role(StrEnum):
-    """What a person is in one course; it gives no right anywhere else."""
-
-    OWNER = "owner"
-    INSTRUCTOR = "instructor"
-    ASSISTANT = "assistant"
-    STUDENT = "student"
-    OBSERVER = "observer"
 
 
 class Dates(Settings):
@@ -148,15 +141,6 @@ def _twice(name: str, first: str, index: int, second: str) -> str:
     return f"is `{name}`, who is in `{first}` as well; keep the name in one list"
 
 
-class Resources(Settings):
-    """Limits of one learner's server."""
-
-    memory: ByteSize = Field(2 * 1024**3, description="Memory; `1G` is 1024 MiB.")
-    cpu: float = Field(2.0, ge=0.05, le=1024, description="Processor cores; parts such as 0.5 are possible.")
-    processes: int = Field(512, ge=32, le=1_000_000, description="Processes and threads.")
-    open_files: int = Field(4096, ge=256, le=1_000_000, description="Open files of one process.")
-
-
 class Limits(Settings):
     """Limits of the course as a whole."""
 
@@ -201,18 +185,18 @@ class Course(Settings):
     )
     authentication: DummyAuthentication = Field(DummyAuthentication(method="dummy"), description="How people log in.")
     members: Members = Field(Members(), description="Who takes part, by role.")
-    image: (
-        Annotated[
-            str,
-            StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:@-]{0,254}$"),
-            Expect("the name of a container image"),
-        ]
-        | None
-    ) = Field(
+    image: ImageName | None = Field(
         None,
-        description="Container image of the learners' servers; the `local` spawner ignores it.",
+        description="Container image of the learners' servers; by default the spawner's. The `local` spawner "
+        "ignores it.",
         examples=["example.org/teaching/python:2026.1"],
     )
+    egress: Literal["none", "registries", "open"] = Field(
+        "open",
+        description="What learners' containers reach beyond the site: `none` (for examinations), only the package "
+        "`registries` of the spawner, or the internet (`open`). The `local` spawner cannot keep to it.",
+    )
+    placement: Placement = Field(Placement(), description="Nodes of a swarm on which learners' servers may run.")
     resources: Resources = Field(Resources(), description="Limits of one learner's server.")
     content: Content | None = Field(
         None,

@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 
 from coursewarehub.model.course import Course
 from coursewarehub.model.problems import visible
-from coursewarehub.model.shape import Shape, default_value
+from coursewarehub.model.shape import default_value, section_of
 from coursewarehub.model.site import Site
 from coursewarehub.model.yaml_source import plain_value
 
@@ -106,14 +106,16 @@ class _Writer:
     def _key(self, model: type[BaseModel], path: tuple[str, ...], field: FieldInfo, active: bool) -> Iterator[str]:
         indent = "  " * (len(path) - 1)
         yield from _comment(field.description or "", indent)
-        section = Shape.of_field(field).model
+        section = section_of(field)
         if section is None:
             value, is_set = self._value(model, path, field)
             yield _line(f"{indent}{path[-1]}: {yaml_value(value)}", active and is_set)
             return
         inner = active and (field.default is not None or self._has_values(path))
-        yield _line(f"{indent}{path[-1]}:", inner)
-        yield from self.blocks(section, path, inner)
+        blocks = list(self.blocks(section, path, inner))
+        in_force = any(not line.lstrip().startswith("#") for block in blocks for line in block.splitlines())
+        yield _line(f"{indent}{path[-1]}:", in_force)
+        yield from blocks
 
     def _value(self, model: type[BaseModel], path: tuple[str, ...], field: FieldInfo) -> tuple[Any, bool]:
         """Return the value to show, and whether it is in force rather than an example."""

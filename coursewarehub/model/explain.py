@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from coursewarehub.model.problems import Problem, quoted
-from coursewarehub.model.shape import Shape, one_of
+from coursewarehub.model.shape import Shape, one_of, telling_key
 from coursewarehub.model.values import Expect
 from coursewarehub.model.yaml_source import KeyPath, Source, plain_value
 
@@ -20,7 +20,8 @@ def explain(error: ValidationError, model: type[BaseModel], source: Source) -> I
     for details in error.errors(include_url=False, include_input=False):
         shape, parent, path = _locate(Shape(model), details["loc"])
         if details["type"] == "extra_forbidden":
-            yield source.problem(path, *_unknown_key(model, parent, path))
+            home = _variants_with(Shape(model), details["loc"])
+            yield source.problem(path, *_unknown_key(model, parent, path, home))
         elif details["type"] == "missing":
             yield source.problem(path, *_missing(shape, path))
         elif details["type"] == "refusal":
@@ -52,9 +53,21 @@ def _locate(shape: Shape, location: KeyPath) -> tuple[Shape, Shape, KeyPath]:
     return shape, parent, path
 
 
-def _unknown_key(model: type[BaseModel], parent: Shape, path: KeyPath) -> tuple[str, str | None]:
+def _variants_with(shape: Shape, location: KeyPath) -> str | None:
+    """Return which other choices (`kind: swarm`) of the union around an unknown key do have that key."""
+    if len(location) < 2:
+        return None
+    for segment in location[:-2]:
+        shape = shape.step(segment)[0]
+    found = [f"`{telling_key(m, tag)}: {tag}`" for tag, m in shape.variants.items() if location[-1] in m.model_fields]
+    return " or ".join(found) or None
+
+
+def _unknown_key(model: type[BaseModel], parent: Shape, path: KeyPath, variants: str | None) -> tuple[str, str | None]:
     key, place = str(path[-1]), path[:-1]
     message = f"unknown key {quoted(key)}" + (f" in {label(place)}" if place else "")
+    if variants is not None:
+        return message, f"`{key}` goes with {variants}"
     known = list(_fields(parent))
     close = get_close_matches(key.lower().replace("-", "_"), known, n=1, cutoff=0.6)
     home = next((found for found in _homes(Shape(model), key, ()) if found != place), None)

@@ -80,7 +80,8 @@ def check_site(root: Path, environ: Mapping[str, str] | None = None) -> LoadedSi
     except ConfigurationError as error:
         raise ConfigurationError(error.problems + _load_courses(root)[2]) from None
     checked = usable(loaded, environ)
-    problems = (*site_problems(root, loaded.site, loaded.sources[""]), *checked.problems)
+    of_site = site_problems(root, loaded.site, loaded.sources[""], tuple(loaded.courses.values()), environ)
+    problems = (*of_site, *checked.problems)
     if problems:
         raise ConfigurationError(problems)
     return checked

@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 
 from coursewarehub.model.course import Course
 from coursewarehub.model.example import yaml_value
-from coursewarehub.model.shape import Shape, default_value
+from coursewarehub.model.shape import Shape, default_value, telling_key
 from coursewarehub.model.site import Site
 
 _INTRODUCTION = """\
@@ -45,11 +45,18 @@ def reference_page() -> str:
 
 def _sections(model: type[BaseModel], path: tuple[str, ...]) -> Iterator[str]:
     for name, field in model.model_fields.items():
-        section = Shape.of_field(field).model
-        if section is not None:
-            inner = (*path, name)
-            yield f"### `{'.'.join(inner)}`\n\n{_sentence(section)}\n\n{_table(section)}"
-            yield from _sections(section, inner)
+        shape, place = Shape.of_field(field), (*path, name)
+        for tag, section in shape.variants.items():
+            yield from _section(section, place, f", `{telling_key(section, tag)}: {tag}`")
+        if shape.item is not None and shape.item.model is not None:
+            yield from _section(shape.item.model, (*place, "<name>"))
+        if shape.model is not None:
+            yield from _section(shape.model, place)
+
+
+def _section(section: type[BaseModel], path: tuple[str, ...], variant: str = "") -> Iterator[str]:
+    yield f"### `{'.'.join(path)}`{variant}\n\n{_sentence(section)}\n\n{_table(section)}"
+    yield from _sections(section, path)
 
 
 def _sentence(model: type[BaseModel]) -> str:
@@ -66,7 +73,9 @@ def _table(model: type[BaseModel]) -> str:
 
 def _accepts(field: FieldInfo) -> str:
     shape = Shape.of_field(field)
-    return "a mapping, see below" if shape.model is not None else shape.expected()
+    if shape.item is not None and shape.item.model is not None:
+        return "a mapping of names to mappings, see below"
+    return "a mapping, see below" if shape.models else shape.expected()
 
 
 def _default(model: type[BaseModel], name: str, field: FieldInfo) -> str:
@@ -74,6 +83,6 @@ def _default(model: type[BaseModel], name: str, field: FieldInfo) -> str:
         return "required"
     if field.default is None:
         return "none"
-    if Shape.of_field(field).model is not None:
+    if isinstance(field.default, BaseModel) and Shape.of_field(field).models:
         return "its defaults"
     return f"`{yaml_value(default_value(model, name))}`"

@@ -77,7 +77,7 @@ def _tidy(schema: dict[str, Any], model: type[BaseModel]) -> None:
 
 def _models(model: type[BaseModel]) -> list[type[BaseModel]]:
     shapes = map(Shape.of_field, model.model_fields.values())
-    inner = [found for shape in shapes if shape.model for found in _models(shape.model)]
+    inner = [found for shape in shapes for section in shape.models for found in _models(section)]
     return [model, *inner]
 
 

@@ -49,8 +49,32 @@ class Shape:
     def model(self) -> type[BaseModel] | None:
         """The model, when this is a mapping with known keys."""
         if isinstance(self.type, type) and issubclass(self.type, BaseModel):
-            return None if issubclass(self.type, RootModel) else self.type
+            return None if self._is_root() else self.type
         return None
+
+    @property
+    def variants(self) -> dict[str, type[BaseModel]]:
+        """The models of a union of mappings that a key tells apart, by its value; empty for anything else."""
+        if self._is_root():
+            return {}
+        found: dict[str, type[BaseModel]] = {}
+        for branch in self._branches():
+            tag = branch.find(Tag)
+            if tag is not None and branch.model is not None:
+                found[tag.tag] = branch.model
+        return found
+
+    @property
+    def item(self) -> Shape | None:
+        """What the values of a mapping with keys of the user's choice must be."""
+        return Shape.of(get_args(self.type)[1]) if get_origin(self.type) is dict else None
+
+    @property
+    def models(self) -> tuple[type[BaseModel], ...]:
+        """The mappings with known keys that can stand here, or below a key of the user's choice."""
+        if self.item is not None:
+            return self.item.models
+        return (self.model,) if self.model is not None else tuple(self.variants.values())
 
     def find(self, kind: type[_T]) -> _T | None:
         """Return the metadata of one kind."""
@@ -63,8 +87,10 @@ class Shape:
             return expect.text
         if self.model is not None:
             return f"a mapping with keys such as {quoted(next(iter(self.model.model_fields)))}"
-        if isinstance(self.type, type) and issubclass(self.type, RootModel):
+        if self._is_root():
             return next(self._branches()).expected()
+        if self.variants:
+            return f"a mapping with keys such as {quoted(next(iter(self.models[0].model_fields)))}"
         return _simple(self.type) or self._number()
 
     def step(self, segment: str | int) -> tuple[Shape, bool]:
@@ -73,13 +99,15 @@ class Shape:
         Returns the shape there, and whether the segment is a key or index of the data (rather
         than the tag of a union's member).
         """
-        if isinstance(self.type, type) and issubclass(self.type, RootModel):
+        if self._is_root():
             return Shape.of_field(self.type.model_fields["root"]).step(segment)
         if self.model is not None:
             field = self.model.model_fields.get(str(segment))
             return (Shape.of_field(field) if field else UNKNOWN), True
         if get_origin(self.type) is tuple:
             return Shape.of(get_args(self.type)[0]), True
+        if self.item is not None:
+            return self.item, True
         for branch in self._branches():
             if branch.is_tagged(segment):
                 return branch, False
@@ -90,13 +118,14 @@ class Shape:
         tag = self.find(Tag)
         if tag is not None:
             return tag.tag == segment
-        fields = self.model.model_fields.values() if self.model else ()
-        literals = [get_args(f.annotation) for f in fields if get_origin(f.annotation) is Literal]
-        return any(segment in values for values in literals)
+        return self.model is not None and telling_key(self.model, segment) is not None
+
+    def _is_root(self) -> bool:
+        return isinstance(self.type, type) and issubclass(self.type, RootModel)
 
     def _branches(self) -> Iterator[Shape]:
         annotation = self.type
-        if isinstance(annotation, type) and issubclass(annotation, RootModel):
+        if self._is_root():
             annotation = annotation.model_fields["root"].annotation
         return map(Shape.of, _members(annotation))
 
@@ -138,6 +167,20 @@ def one_of(values: Any) -> str:
     """Return "`a`" or "one of `a`, `b`"."""
     shown = ", ".join(quoted(str(value)) for value in values)
     return f"one of {shown}" if len(values) > 1 else shown
+
+
+def telling_key(model: type[BaseModel], tag: str | int) -> str | None:
+    """Return the key whose value `tag` tells a mapping apart from the others of its union."""
+    fields = model.model_fields.items()
+    return next(
+        (name for name, f in fields if get_origin(f.annotation) is Literal and tag in get_args(f.annotation)), None
+    )
+
+
+def section_of(field: FieldInfo) -> type[BaseModel] | None:
+    """Return the mapping with known keys that a field holds; of several, the one of the default."""
+    shape = Shape.of_field(field)
+    return type(field.default) if shape.variants and isinstance(field.default, BaseModel) else shape.model
 
 
 def default_value(model: type[BaseModel], name: str) -> Any:

@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
+from coursewarehub.model.database import DatabaseUrl
+from coursewarehub.model.spawner import LocalSpawner, Spawner
 from coursewarehub.model.values import (
     Duration,
     Expect,
@@ -168,19 +170,15 @@ class Hubs(Settings):
     )
 
 
-class Spawner(Settings):
-    """What runs the learners' servers."""
+class Database(Settings):
+    """Where the hubs keep their data."""
 
-    kind: Literal["local"] = Field("local", description="`local` runs them as processes of this machine.")
-    accept_strangers: bool = Field(
-        False,
-        description="Local processes do not shield the machine from its users, so a public site "
-        "on which anybody can choose a name is refused unless this is `true`.",
-    )
-    concurrent_starts: Annotated[int, Field(ge=1, le=1000)] | None = Field(
+    url: DatabaseUrl | None = Field(
         None,
-        description="How many servers may be starting at once; the default is the number of processor cores.",
-        examples=[4],
+        description="PostgreSQL: a URL without a password, or `file:PATH` or `env:NAME` of one with a password. "
+        "Every course gets a database of its own, named as in the URL with `_` and the course's id behind it. "
+        "By default every hub keeps a file (SQLite) in the site's state folder.",
+        examples=["file:secrets/database-url"],
     )
 
 
@@ -198,4 +196,5 @@ class Site(Settings):
     language: PageLanguage = Field("en", description="Language of the pages for a browser that asks for none we have.")
     edge: Edge = Field(Edge(), description="The front door: where the site listens.")
     hubs: Hubs = Field(Hubs(), description="What holds for the hub of every course.")
-    spawner: Spawner = Field(Spawner(), description="What runs the learners' servers.")
+    database: Database = Field(Database(), description="Where the hubs keep their data.")
+    spawner: Spawner = Field(LocalSpawner(), description="What runs the learners' servers.")

@@ -20,6 +20,7 @@ from pydantic import (
     PlainSerializer,
     PlainValidator,
     RootModel,
+    StringConstraints,
     Tag,
     ValidationInfo,
     WithJsonSchema,
@@ -130,7 +131,24 @@ Duration = Annotated[
     WithJsonSchema({"type": "string", "pattern": _DURATION_PATTERN, "minLength": 2}),
     Expect("a duration such as `30s`, `15m` or `1h30m`, or `never`"),
 ]
+
+
+def _limited(text: str) -> int:
+    seconds = parse_duration(text)
+    if seconds is None:
+        raise ValueError("no limit")
+    return seconds
+
+
+LimitedDuration = Annotated[
+    int,
+    _reader(_limited),
+    PlainSerializer(format_duration, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "pattern": r"^((\d+d)? ?(\d+h)? ?(\d+m)? ?(\d+s)?)$", "minLength": 2}),
+    Expect("a duration such as `30s` or `15m`"),
+]
 SMALLEST_MEMORY = 64 * 1024**2
+_SIZE_PATTERN = r"^\d+(\.\d+)? ?([Bb]|[KMGTkmgt](i[Bb]?)?)$"
 
 
 def _memory(text: str) -> int:
@@ -144,8 +162,26 @@ ByteSize = Annotated[
     int,
     _reader(_memory),
     PlainSerializer(format_bytes, return_type=str, when_used="json"),
-    WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)? ?([Bb]|[KMGTkmgt](i[Bb]?)?)$"}),
+    WithJsonSchema({"type": "string", "pattern": _SIZE_PATTERN}),
     Expect("a size such as `512M` or `2G`"),
+]
+
+
+def _size(value: Any) -> int:
+    size = parse_bytes(value) if isinstance(value, str) else value
+    if type(size) is not int or size < 0:
+        raise ValueError("not a size")
+    return size
+
+
+Size = Annotated[
+    int,
+    PlainValidator(_size),
+    PlainSerializer(format_bytes, return_type=str, when_used="json"),
+    WithJsonSchema(
+        {"anyOf": [{"type": "string", "pattern": _SIZE_PATTERN}, {"type": "integer", "minimum": 0}]},
+    ),
+    Expect("a size such as `64M` or `1G`, or a number of bytes"),
 ]
 
 # --- dates -------------------------------------------------------------------------------------
@@ -178,6 +214,14 @@ Moment = Annotated[
     PlainSerializer(lambda value: value.isoformat(), return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "pattern": r"^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d)?(Z|[+-]\d\d:\d\d))?$"}),
     Expect("a date such as `2026-04-01`, or a date and time such as `2026-04-01T09:00+09:00`"),
+]
+
+# --- names of other systems --------------------------------------------------------------------
+
+ImageName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:@-]{0,254}$"),
+    Expect("the name of a container image"),
 ]
 
 # --- texts -------------------------------------------------------------------------------------

@@ -76,6 +76,11 @@ class SiteFolders:
         return self.state / "secrets"
 
     @property
+    def identity(self) -> Path:
+        """The id that tells this site's containers apart from another's."""
+        return self.state / "site-id"
+
+    @property
     def run(self) -> Path:
         """Sockets and process records; worthless after a reboot."""
         return self.state / "run"

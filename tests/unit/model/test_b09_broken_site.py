@@ -118,7 +118,97 @@ TEXTS: dict[str, tuple[str | bytes, int, str]] = {
     "duration-without-unit": ("hubs: {sleep_after: 15}\n", 1, "must be a duration such as `30s`, `15m`"),
     "duration-in-words": ("hubs: {sleep_after: 15 minutes}\n", 1, "or `never`, not `15 minutes`"),
     "duration-of-zero": ("hubs: {sleep_after: 0s}\n", 1, "must be a duration"),
-    "unknown-spawner": ("spawner: {kind: docker}\n", 1, "`spawner.kind` must be `local`, not `docker`"),
+    "unknown-spawner": (
+        "spawner:\n  kind: kubernetes\n",
+        2,
+        "`spawner.kind` must be one of `local`, `docker`, `swarm`, not `kubernetes`",
+    ),
+    "no-spawner-at-all": ("spawner: {kind: null}\n", 1, "must be one of `local`, `docker`, `swarm`, not `null`"),
+    "spawner-as-a-word": ("spawner: docker\n", 1, "`spawner` must be a mapping with keys such as `kind`, not `docker`"),
+    "key-of-another-kind": ("spawner: {image: a}\n", 1, "(`image` goes with `kind: docker` or `kind: swarm`)"),
+    "key-of-the-swarm": ("spawner: {kind: docker, lease: 60s}\n", 1, "(`lease` goes with `kind: swarm`)"),
+    "typo-in-docker": ("spawner: {kind: docker, imgae: a}\n", 1, "in `spawner` (did you mean `image`?)"),
+    "swarm-without-storage": ("spawner:\n  kind: swarm\n", 1, "`spawner.storage` is missing (it must be an absolute"),
+    "storage-is-relative": (
+        "spawner:\n  kind: swarm\n  storage: ../homes\n",
+        3,
+        "`spawner.storage` must be an absolute path such as `/srv/courseware`",
+    ),
+    "storage-is-everything": ("spawner: {kind: docker, storage: /}\n", 1, "must be an absolute path"),
+    "storage-goes-up": ("spawner: {kind: docker, storage: /srv/../etc}\n", 1, "without `..`"),
+    "storage-is-a-volume": (
+        "spawner:\n  kind: swarm\n  storage: homes\n",
+        3,
+        "`spawner.storage` is `homes`, which names a Docker volume: that lives on one node, and a home would stay",
+    ),
+    "engine-over-http": ("spawner: {kind: docker, engine: 'http://a'}\n", 1, "the address of a Docker Engine"),
+    "engine-without-port": (
+        "spawner: {kind: docker, engine: 'tcp://a'}\n",
+        1,
+        "the address of a Docker Engine such as",
+    ),
+    "addresses-public": (
+        "spawner:\n  kind: docker\n  addresses: 11.0.0.0/8\n",
+        3,
+        "`spawner.addresses` is `11.0.0.0/8`, which is not private (take some of 10.0.0.0/8,",
+    ),
+    "addresses-loopback": ("spawner: {kind: docker, addresses: 127.0.0.0/8}\n", 1, "which is not private"),
+    "addresses-of-a-host": (
+        "spawner: {kind: docker, addresses: 10.180.0.1/14}\n",
+        1,
+        "an address inside a network (did you mean `10.180.0.0/14`?)",
+    ),
+    "addresses-without-prefix": ("spawner: {kind: docker, addresses: 10.180.0.0}\n", 1, "an IPv4 network such as"),
+    "addresses-too-few": (
+        "spawner:\n  kind: docker\n  addresses: 10.180.0.0/24\n",
+        3,
+        "too small for one course's network of /20 (take a larger network, or a higher `course_network`)",
+    ),
+    "course-network-too-small": ("spawner: {kind: docker, course_network: 29}\n", 1, "a whole number from 16 to 28"),
+    "port-taken-by-the-edge": (
+        "mode: development\nedge:\n  port: 8082\nspawner:\n  kind: docker\n  port: 8081\n",
+        6,
+        "`spawner.port` needs 8081 and 8082, and `edge.port` is 8082 (give one of the two another number)",
+    ),
+    "lease-for-ever": (
+        "spawner: {kind: swarm, storage: /srv/c, lease: never}\n",
+        1,
+        "a duration such as `30s` or `15m`",
+    ),
+    "lease-too-short": ("spawner: {kind: swarm, storage: /srv/c, lease: 5s}\n", 1, "between 15 seconds and 60 minutes"),
+    "unknown-constraint": (
+        "spawner: {kind: swarm, storage: /srv/c, placement: {constraints: [zone=a]}}\n",
+        1,
+        "item 1 of `spawner.placement.constraints` must be a constraint such as `node.labels.zone==campus`",
+    ),
+    "registry-as-a-url": (
+        "spawner: {kind: docker, registries: ['https://pypi.org']}\n",
+        1,
+        "item 1 of `spawner.registries` must be the name of a host such as `pypi.org`",
+    ),
+    "image-without-a-name": ("spawner: {kind: docker, image: ''}\n", 1, "must be the name of a container image"),
+    "unknown-isolation": ("spawner: {kind: docker, isolation: off}\n", 1, "one of `required`, `accepted_off`"),
+    "database-of-another-kind": (
+        "database:\n  url: mysql://a/b\n",
+        2,
+        "`database.url` must be a URL such as `postgresql+psycopg://hub@db.example.org/courses`",
+    ),
+    "database-without-driver": ("database: {url: 'postgresql://a/b'}\n", 1, "a URL such as `postgresql+psycopg://"),
+    "database-without-name": (
+        "database: {url: 'postgresql+psycopg://a/'}\n",
+        1,
+        "a URL such as `postgresql+psycopg://",
+    ),
+    "database-with-password": (
+        "database:\n  url: postgresql+psycopg://hub:hunter2@db/courses\n",
+        2,
+        "must not have a password in it (write the URL into a file and refer to it: `file:PATH`)",
+    ),
+    "database-secret-is-missing": (
+        "mode: development\ndatabase: {url: 'file:secrets/db'}\n",
+        2,
+        "the secret file `secrets/db` does not exist",
+    ),
     "yes-for-true": ("spawner: {accept_strangers: yes}\n", 1, "must be `true` or `false`, not `yes`"),
     "no-start-at-all": ("spawner: {concurrent_starts: 0}\n", 1, "a whole number from 1 to 1000, not"),
 }
@@ -128,6 +218,26 @@ TEXTS: dict[str, tuple[str | bytes, int, str]] = {
 def test_b09_broken_site(site: Any, text: str | bytes, line: int, telling: str) -> None:
     site.write("site.yaml", text)
     site.assert_refused(f"site.yaml:{line}", telling)
+    assert "hunter2" not in site.run("check").err
+
+
+def test_b09_more_courses_than_networks(site: Any) -> None:
+    pool = "spawner:\n  kind: docker\n  addresses: 10.180.0.0/27\n  course_network: 28\n"
+    site.write("site.yaml", "mode: development\n" + pool)
+    site.write("courses.d/second.yaml", "id: second\ntitle: a\n")
+    site.write("courses.d/third.yaml", "id: third\ntitle: a\nstate: archived\n")
+    assert site.run("check").code == 0
+    site.write("courses.d/third.yaml", "id: third\ntitle: a\nstate: draft\n")
+    site.assert_refused("site.yaml:4", "has room for the networks of 2 courses, not of 3 (take a larger network,")
+
+
+def test_b09_database_secret_is_something_else(site: Any) -> None:
+    site.write("site.yaml", "mode: development\ndatabase: {url: 'file:secrets/db'}\n")
+    site.write("secrets/db", "hunter2", 0o600)
+    site.assert_refused("site.yaml:2", "what `database.url` refers to, `file:secrets/db`, is not a URL such as")
+    assert "hunter2" not in site.run("check").err
+    site.write("secrets/db", "postgresql+psycopg://hub:hunter2@db/courses\n", 0o600)
+    assert site.run("check").code == 0
 
 
 def test_b09_missing_folder(site: Any) -> None:

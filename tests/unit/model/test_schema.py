@@ -21,13 +21,18 @@ from coursewarehub.model.schema import (
     reference_page,
     site_schema,
 )
-from coursewarehub.model.shape import Shape
+from coursewarehub.model.shape import Shape, telling_key
 from coursewarehub.model.values import Settings, Translations
 from coursewarehub.model.yaml_source import parse
 
 REFERENCE = Path(__file__).parents[3] / "docs/reference"
 COMMAND = "python -m coursewarehub.model.schema --write docs/reference"
-MODELS = [m for m in Settings.__subclasses__() if m.__module__.startswith("coursewarehub.")]
+MODELS = [
+    model
+    for base in Settings.__subclasses__()
+    for model in (base, *base.__subclasses__())
+    if model.__module__.startswith("coursewarehub.")
+]
 
 
 @pytest.mark.parametrize("name", generated_files())
@@ -102,6 +107,18 @@ def test_schemas_are_valid(schema: dict[str, Any]) -> None:
         ({"title": 3.1}, False),
         ({"mode": "test"}, False),
         ({"spawner": {"accept_strangers": "yes"}}, False),
+        ({"spawner": {}}, True),
+        ({"spawner": {"kind": "local", "accept_strangers": True}}, True),
+        ({"spawner": {"kind": "docker"}}, True),
+        ({"spawner": {"kind": "docker", "storage": "/srv/courseware"}}, True),
+        ({"spawner": {"kind": "docker", "accept_strangers": True}}, False),
+        ({"spawner": {"kind": "swarm"}}, False),
+        ({"spawner": {"kind": "swarm", "storage": "/srv/courseware", "lease": "90s"}}, True),
+        ({"spawner": {"kind": "swarm", "storage": "/srv/courseware", "lease": "never"}}, False),
+        ({"spawner": {"kind": "other"}}, False),
+        ({"database": {"url": "file:secrets/database"}}, True),
+        ({"database": {"url": "postgresql+psycopg://hub@db/courses"}}, True),
+        ({"database": {"url": "sqlite:///x"}}, False),
     ],
 )
 def test_the_schema_and_the_model_agree(data: dict[str, Any], good: bool) -> None:
@@ -134,9 +151,15 @@ def test_everything_is_described(model: type[BaseModel]) -> None:
 def keys(model: type[BaseModel], path: str = "") -> Iterator[tuple[str, str]]:
     for name, field in model.model_fields.items():
         yield path, name
-        inner = Shape.of_field(field).model
-        if inner is not None:
-            yield from keys(inner, f"{path}.{name}".strip("."))
+        shape = Shape.of_field(field)
+        place = f"{path}.{name}".strip(".")
+        if shape.item is not None and shape.item.model is not None:
+            yield from keys(shape.item.model, f"{place}.<name>")
+        if shape.model is not None:
+            yield from keys(shape.model, place)
+        for tag, inner in shape.variants.items():
+            for below, key in keys(inner, place):
+                yield (f"{below}`, `{telling_key(inner, tag)}: {tag}" if below == place else below), key
 
 
 @pytest.mark.parametrize("model", [Site, Course])
