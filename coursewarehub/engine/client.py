@@ -254,7 +254,7 @@ def _common(call: Call, answer: Any) -> tuple[int, int]:
     """The version to speak with an engine that answers `GET /version` so."""
     try:
         theirs = parse_api(answer["ApiVersion"])
-    except (TypeError, KeyError, ValueError):
+    except (TypeError, KeyError, ValueError, AttributeError):
         raise errors.of_garbage(call) from None
     if theirs < OLDEST_API:
         raise errors.of_old_engine(call, str(answer.get("Version", "?")), theirs, OLDEST_API)

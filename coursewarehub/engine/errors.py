@@ -205,8 +205,11 @@ def _plain(call: Call, message: str | None) -> str:
 
 
 def _is_about(call: Call, name: str, message: str) -> bool:
-    """Whether a 404 is about the object of the path; that of a `POST` may be about something that it names."""
-    return call.method != "POST" or name.lower() in message.lower()
+    """Whether a 404 is about the object of the path; that of a `POST` may be about something that its body names."""
+    if call.method != "POST":
+        return True
+    named = re.search(rf"(?<![\w.-]){re.escape(name)}(?![\w.-])", message, re.IGNORECASE)
+    return named is not None and _kind(call) in message.lower()
 
 
 def _kind(call: Call) -> str:
