@@ -57,18 +57,27 @@ def publish(root: Path, course: Course, folders: CourseFolders) -> Path | None:
     """
     if course.content is None:
         return None
-    folders.content.mkdir(parents=True, exist_ok=True)
+    _make(folders)
     if course.content.folder is not None:
         source = root / course.content.folder
         if not source.is_dir():
             raise ContentError(f"there is no folder `{course.content.folder}` for the content of {course.id}")
     else:
-        source = _fetch(str(course.content.git), course.content.ref, folders.content / "checkout")
+        source = _fetch(str(course.content.git), course.content.ref, folders.checkout)
     published = folders.content / _digest(source)
     if not published.exists():
         _copy(source, published)
     _point(folders.content / "current", published)
     return published
+
+
+def _make(folders: CourseFolders) -> None:
+    """The folder of publications; on a storage, learners' own accounts go through it and the one above it."""
+    folders.content.mkdir(parents=True, exist_ok=True)
+    folders.checkout.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if folders.site.storage is not None:
+        for folder in (folders.content.parent, folders.content):
+            folder.chmod(0o755)
 
 
 def _files(source: Path) -> list[Path]:

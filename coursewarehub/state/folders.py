@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from coursewarehub.model import Site
 
 
 @dataclass(frozen=True)
@@ -35,13 +39,25 @@ class CourseFolders:
 
     @property
     def content(self) -> Path:
-        """Fetched and published material; `current` in it is what learners see."""
+        """Published material; `current` in it is what learners see. With a storage, their own accounts read it."""
+        if self.site.storage is not None:
+            return self.site.storage / "published" / self.course_id
         return self.state / "content"
+
+    @property
+    def checkout(self) -> Path:
+        """What git fetched; with a storage it is not where learners' servers can look."""
+        return self.state / "checkout" if self.site.storage is not None else self.content / "checkout"
 
     @property
     def homes(self) -> Path:
         """Learners' home folders."""
-        return self.site.root / "homes" / self.course_id
+        return (self.site.storage or self.site.root) / "homes" / self.course_id
+
+    @property
+    def shared(self) -> Path:
+        """The folder that the course's staff share with everybody in it; only with a storage."""
+        return (self.site.storage or self.site.root) / "shared" / self.course_id
 
     @property
     def log(self) -> Path:
@@ -61,9 +77,20 @@ class CourseFolders:
 
 @dataclass(frozen=True)
 class SiteFolders:
-    """The places of one site."""
+    """The places of one site.
+
+    `storage` is the folder with what learners' containers mount (homes, shared folders, published material); None
+    when servers are local processes, which read the material below the state folder.
+    """
 
     root: Path
+    storage: Path | None = None
+
+    @classmethod
+    def of(cls, root: Path, site: Site) -> SiteFolders:
+        """The places of a site as it is configured."""
+        spawner = site.spawner
+        return cls(root, None if spawner.kind == "local" else spawner.storage_folder(root))
 
     @property
     def state(self) -> Path:
@@ -99,6 +126,16 @@ class SiteFolders:
     def routes(self) -> Path:
         """The folder that the edge watches."""
         return self.edge / "routes"
+
+    @property
+    def networks(self) -> Path:
+        """Which course has which network."""
+        return self.state / "networks.json"
+
+    @property
+    def engine_state(self) -> Path:
+        """What the site last found of the engine that runs the containers, for the hubs' pages."""
+        return self.run / "engine.json"
 
     @property
     def templates(self) -> Path:

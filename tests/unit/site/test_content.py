@@ -50,6 +50,25 @@ def test_material_is_what_learners_see_read_only(root: Path, folders: CourseFold
     assert modes == {0o444, 0o555}
 
 
+def test_material_for_containers_can_be_read_by_other_accounts(root: Path) -> None:
+    """Learners' containers have uids of their own; a narrow umask and the usual place of the source do no harm."""
+    folders = SiteFolders(root, storage=root).course("alpha")
+    umask = os.umask(0o077)
+    try:
+        published = publish(root, COURSE, folders)
+        assert publish(root, COURSE, folders) == published
+    finally:
+        os.umask(umask)
+    assert published is not None and not published.is_relative_to(root / "state")
+    assert not published.is_relative_to(root / "content")
+    above = (published.parent.parent, published.parent)
+    assert [stat.S_IMODE(folder.stat().st_mode) for folder in above] == [0o755, 0o755]
+    modes = {stat.S_IMODE(p.stat().st_mode) for p in (published, *published.rglob("*"))}
+    assert modes == {0o444, 0o555}
+    # A link out of the mounted folder would lead nowhere in the container.
+    assert (folders.content / "current").readlink() == Path(published.name)
+
+
 def test_unchanged_material_is_not_copied_again(
     root: Path, folders: CourseFolders, monkeypatch: pytest.MonkeyPatch
 ) -> None:

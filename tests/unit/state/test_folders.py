@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from coursewarehub.state.folders import CourseFolders, SiteFolders, extra_files
+import pytest
+from support.models import a_site
 
-PLACES = ("state", "database", "cookie_secret", "effective", "content", "homes", "log", "server_logs", "routes")
+from coursewarehub.state.folders import CourseFolders, SiteFolders, extra_files
+from coursewarespawner.plan import homes_folder, shared_folder
+
+PLACES = (
+    "state", "database", "cookie_secret", "effective", "content", "checkout", "homes", "shared", "log", "server_logs",
+    "routes",
+)  # fmt: skip
+ON_STORAGE = {"content", "homes", "shared"}
 
 
 def test_places_of_a_course() -> None:
@@ -17,15 +25,50 @@ def test_places_of_a_course() -> None:
         "cookie_secret": "/site/state/courses/alpha/cookie_secret",
         "effective": "/site/state/courses/alpha/effective.json",
         "content": "/site/state/courses/alpha/content",
+        "checkout": "/site/state/courses/alpha/content/checkout",
         "homes": "/site/homes/alpha",
+        "shared": "/site/shared/alpha",
         "log": "/site/state/logs/hub-alpha.log",
         "server_logs": "/site/state/logs/servers/alpha",
         "routes": "/site/state/edge/routes/course-alpha.yaml",
     }
 
 
-def test_no_two_courses_share_a_place() -> None:
-    site = SiteFolders(Path("/site"))
+STORAGE = "/srv/courseware"
+
+
+@pytest.mark.parametrize(
+    ("spawner", "storage"),
+    [
+        ({"kind": "docker"}, "/site"),
+        ({"kind": "docker", "storage": STORAGE}, STORAGE),
+        ({"kind": "swarm", "storage": STORAGE}, STORAGE),
+    ],
+)
+def test_places_with_containers(spawner: dict[str, str], storage: str) -> None:
+    """What containers mount is on the storage, and of the material only what is published."""
+    local, folders = SiteFolders(Path("/site")), SiteFolders.of(Path("/site"), a_site(spawner=spawner))
+    assert folders.storage == Path(storage)
+    course = folders.course("alpha")
+    assert {place: str(getattr(course, place)) for place in ON_STORAGE} == {
+        "content": f"{storage}/published/alpha",
+        "homes": f"{storage}/homes/alpha",
+        "shared": f"{storage}/shared/alpha",
+    }
+    assert course.checkout == course.state / "checkout"
+    for place in set(PLACES) - ON_STORAGE - {"checkout"}:
+        assert getattr(course, place) == getattr(local.course("alpha"), place), place
+    # The same places that the plan of a container mounts.
+    assert (course.homes, course.shared) == (homes_folder(Path(storage), "alpha"), shared_folder(Path(storage), "alpha"))
+
+
+def test_local_processes_need_no_storage() -> None:
+    assert SiteFolders.of(Path("/site"), a_site()) == SiteFolders(Path("/site"))
+
+
+@pytest.mark.parametrize("storage", [None, Path("/srv/courseware")])
+def test_no_two_courses_share_a_place(storage: Path | None) -> None:
+    site = SiteFolders(Path("/site"), storage)
     ids = ("alpha", "alpha-b", "b", "alpha-content", "servers")
     places = [getattr(site.course(i), place) for i in ids for place in PLACES]
     assert len(set(places)) == len(places)
