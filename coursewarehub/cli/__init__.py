@@ -40,6 +40,7 @@ NOUNS = (
     Noun("check", "check the configuration"),
     Noun("status", "show what runs"),
     Noun("course", "list, create, show, open, close or archive courses"),
+    Noun("plan", "compute what so many students need"),
     Noun("schema", "print the JSON Schema, reference or example of the files"),
     Noun("doctor", "find out why something does not work"),
 )
