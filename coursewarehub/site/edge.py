@@ -2,6 +2,9 @@
 
 Traefik watches one folder: the site's own file (portal, API, a base route a course) and one file a hub, written by the
 hub. Reference: doc.traefik.io/traefik (v3), file provider.
+
+Learners' containers have entry points of their own, `servers` and `registries`. What answers there is told apart by
+the network the connection comes from, never by what the request says: a course's servers reach that course's hub API.
 """
 
 from __future__ import annotations
@@ -23,6 +26,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from coursewarehub.model import Site
+from coursewarehub.model.networks import CourseNetwork
+from coursewarehub.model.spawner import ContainerSpawner
 from coursewarehub.prefork.client import clean_environment
 from coursewarehub.state import processes
 from coursewarehub.state.files import replace_text, rotate
@@ -35,6 +40,7 @@ log = logging.getLogger("coursewarehub.site.edge")
 
 _PORTAL_PRIORITY = 1
 _COURSE_PRIORITY = 10
+_CONTAINERS_ADDRESS = "0.0.0.0"  # noqa: S104 - every course's network, which may come later; routers look at the source
 
 
 @dataclass(frozen=True)
@@ -47,11 +53,10 @@ class EdgePorts:
 
 def static_configuration(site: Site, folders: SiteFolders, ports: EdgePorts) -> dict[str, Any]:
     """Traefik's static configuration."""
-    host = f"[{site.edge.host}]" if ":" in site.edge.host else site.edge.host
     # A header that another spelling of a trusted one (X_Forwarded_For) could stand for is dropped.
     http = {"aliasHeadersStrategy": "delete"}
     web: dict[str, Any] = {
-        "address": f"{host}:{site.edge.port}",
+        "address": _address(site.edge.host, site.edge.port),
         "http": dict(http),
         # The servers have ended by the time the door is closed; nothing worth waiting for is left.
         "transport": {"lifeCycle": {"graceTimeOut": "1s"}},
@@ -71,6 +76,14 @@ def static_configuration(site: Site, folders: SiteFolders, ports: EdgePorts) -> 
         # A fresh loopback connection for each request: a hub that goes to sleep never closes one in use.
         "serversTransport": {"maxIdleConnsPerHost": -1},
     }
+    if isinstance(site.spawner, ContainerSpawner):
+        entry_points = configuration["entryPoints"]
+        # No forwarded header is trusted at either: a container could say that it is another. No name has a slash.
+        entry_points["servers"] = {
+            "address": f"{_CONTAINERS_ADDRESS}:{site.spawner.port}",
+            "http": {**http, "encodedCharacters": {"allowEncodedSlash": False}},
+        }
+        entry_points["registries"] = {"address": f"{_CONTAINERS_ADDRESS}:{site.spawner.port + 1}"}
     if site.edge.public_url and not (site.edge.tls or site.edge.acme):
         # Another proxy of this machine is in front: what it says of the visitor's connection holds.
         web["forwardedHeaders"] = {"trustedIPs": ["127.0.0.1/32", "::1/128"]}
@@ -90,10 +103,25 @@ def static_configuration(site: Site, folders: SiteFolders, ports: EdgePorts) -> 
     return configuration
 
 
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+@dataclass(frozen=True)
+class CourseDoor:
+    """Where a course's hub answers on the loopback interface, and from where its learners' containers ask."""
+
+    port: int
+    network: CourseNetwork | None = None
+
+
 def site_routes(
-    site: Site, root: Path, ports: EdgePorts, hub_ports: Mapping[str, int], api_password: str
+    site: Site, root: Path, ports: EdgePorts, doors: Mapping[str, CourseDoor], api_password: str
 ) -> dict[str, Any]:
-    """The site's own file of routes: portal, API, and a base route to each hub, asleep or not."""
+    """The site's own file of routes: portal, API, and a base route to each hub, asleep or not.
+
+    A course with a network has a second way to its hub's API, for requests from that network alone.
+    """
     routers: dict[str, Any] = {
         "portal": {
             "rule": "PathPrefix(`/`)",
@@ -109,14 +137,16 @@ def site_routes(
         },
     }
     services = {"portal": _service(ports.portal)}
-    for course_id, port in hub_ports.items():
+    for course_id, door in doors.items():
         routers[f"course-{course_id}"] = {
             "rule": f"PathPrefix(`{paths.course_prefix(course_id)}`)",
             "priority": _COURSE_PRIORITY,
             "entryPoints": ["web"],
             "service": f"course-{course_id}",
         }
-        services[f"course-{course_id}"] = _service(port)
+        services[f"course-{course_id}"] = _service(door.port)
+        if door.network is not None:
+            routers[f"servers-{course_id}"] = _servers_router(course_id, door.network)
     configuration: dict[str, Any] = {
         "http": {
             "routers": routers,
@@ -134,6 +164,16 @@ def site_routes(
             "stores": {"default": {"defaultCertificate": certificate}},
         }
     return configuration
+
+
+def _servers_router(course_id: str, network: CourseNetwork) -> dict[str, Any]:
+    """From learners' servers of a course to its hub's API and nothing else."""
+    api = f"{paths.course_prefix(course_id)}hub/api"
+    return {
+        "rule": f"(Path(`{api}`) || PathPrefix(`{api}/`)) && ClientIP(`{network.subnet}`)",
+        "entryPoints": ["servers"],
+        "service": f"course-{course_id}",
+    }
 
 
 def _service(port: int) -> dict[str, Any]:
@@ -156,7 +196,29 @@ def program() -> str:
 
 
 class PortTaken(OSError):
-    """Somebody else listens where the front door should."""
+    """Somebody else listens where the front door should; `setting` is where in `site.yaml` the port is chosen."""
+
+    def __init__(self, message: str, setting: tuple[str, str]) -> None:
+        super().__init__(message)
+        self.setting = setting
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the front door listens, and the setting that says so."""
+
+    host: str
+    port: int
+    setting: tuple[str, str] = ("edge", "port")
+
+
+def places(site: Site) -> tuple[Place, ...]:
+    """Everywhere the front door of a site listens for others."""
+    web = Place(site.edge.host, site.edge.port)
+    if not isinstance(site.spawner, ContainerSpawner):
+        return (web,)
+    ports = (site.spawner.port, site.spawner.port + 1)
+    return (web, *(Place(_CONTAINERS_ADDRESS, port, ("spawner", "port")) for port in ports))
 
 
 def record_file(folders: SiteFolders) -> Path:
@@ -168,7 +230,7 @@ class Edge:
     """One Traefik process for `site`."""
 
     def __init__(self, site: Site, folders: SiteFolders, ports: EdgePorts) -> None:
-        self._address = (site.edge.host, site.edge.port)
+        self._places = places(site)
         self._folders = folders
         self._static = static_configuration(site, folders, ports)
         self._ports = ports
@@ -187,7 +249,7 @@ class Edge:
         else:
             if left is not None:
                 await processes.stop_tree(left, patience=5)
-            self._check_port()
+            self._check_ports(ours=frozenset())
             replace_text(self._file, self._text)
             self._launch(self._file)
         await self._answering()
@@ -195,8 +257,7 @@ class Edge:
     def check(self) -> None:
         """PortTaken when somebody else listens where this edge is to; nothing is started or ended."""
         left = self._left_running()
-        if left is None or not (self._same_as_before() or self._listened_there_before()):
-            self._check_port()
+        self._check_ports(ours=self._addresses_before() if left is not None else frozenset())
 
     @property
     def _file(self) -> Path:
@@ -209,23 +270,27 @@ class Edge:
     def _same_as_before(self) -> bool:
         return self._file.exists() and self._file.read_text() == self._text
 
-    def _listened_there_before(self) -> bool:
+    def _addresses_before(self) -> frozenset[str]:
+        """Where the edge that was left running listens."""
         try:
-            before = json.loads(self._file.read_text())["entryPoints"]["web"]["address"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return False
-        return bool(before == self._static["entryPoints"]["web"]["address"])
+            entry_points = json.loads(self._file.read_text())["entryPoints"]
+            return frozenset(str(entry_point["address"]) for entry_point in entry_points.values())
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return frozenset()
 
     def running(self) -> bool:
         """Whether the process lives."""
         return self.record is not None and processes.alive(self.record.pid, self.record.start_time)
 
-    def _check_port(self) -> None:
-        host, port = self._address
-        try:
-            listen_on(host, port).close()
-        except OSError as error:
-            raise PortTaken(f"cannot listen on {host} port {port}: {error.strerror}") from error
+    def _check_ports(self, ours: frozenset[str]) -> None:
+        for place in self._places:
+            if _address(place.host, place.port) in ours:
+                continue
+            try:
+                listen_on(place.host, place.port).close()
+            except OSError as error:
+                message = f"cannot listen on {place.host} port {place.port}: {error.strerror}"
+                raise PortTaken(message, place.setting) from error
 
     def _launch(self, file: Path) -> None:
         log_file = self._folders.logs / "edge.log"

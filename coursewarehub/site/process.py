@@ -32,7 +32,7 @@ from coursewarehub.model.checks import login_problems, site_problems
 from coursewarehub.prefork.client import clean_environment
 from coursewarehub.site import status as status_socket
 from coursewarehub.site.content import ContentError, publish, stop_fetching
-from coursewarehub.site.edge import Edge, EdgePorts, PortTaken, record_file, site_routes
+from coursewarehub.site.edge import CourseDoor, Edge, EdgePorts, PortTaken, record_file, site_routes
 from coursewarehub.site.hubs import HubRunner, HubState
 from coursewarehub.site.parents import Parents, again
 from coursewarehub.site.portal import Catalogue, application, failed_application, prepare_portal
@@ -166,7 +166,7 @@ class SiteProcess:
         try:
             self.edge.check()
         except PortTaken as error:
-            raise ConfigurationError([self._port_problem(str(error))]) from error
+            raise ConfigurationError([self._port_problem(error)]) from error
 
     async def _start(self) -> None:
         prepare_portal(self.catalogue())
@@ -191,11 +191,12 @@ class SiteProcess:
         ):
             self._tasks.append(asyncio.create_task(work))
 
-    def _port_problem(self, message: str) -> Problem:
+    def _port_problem(self, error: PortTaken) -> Problem:
         hint = "end what listens there, or choose another port"
-        if self.listen.host is not None or self.listen.port is not None:
-            return Problem("--host, --port", None, message, hint)
-        return self._loaded.sources[""].problem(("edge", "port"), message, hint)
+        overridden = self.listen.host is not None or self.listen.port is not None
+        if overridden and error.setting[0] == "edge":
+            return Problem("--host, --port", None, str(error), hint)
+        return self._loaded.sources[""].problem(error.setting, str(error), hint)
 
     def _port_of_edge_api(self) -> int:
         """The port that a Traefik left running uses, else a free one."""
@@ -421,9 +422,9 @@ class SiteProcess:
         """Routes to the hubs that there are, or to those of them in `only`."""
         assert self._edge_api_password is not None
         served = [i for i in self._runners if only is None or i in only]
-        ports = {i: self._ports.get(f"course-{i}") or 0 for i in served}
+        doors = {i: CourseDoor(self._ports.get(f"course-{i}") or 0) for i in served}
         routes = site_routes(
-            self.site, self.folders.root, self.ports, ports, self._edge_api_password.get_secret_value()
+            self.site, self.folders.root, self.ports, doors, self._edge_api_password.get_secret_value()
         )
         text = json.dumps(routes, indent=1)
         file = self.folders.routes / "site.yaml"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import socket
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,19 @@ from typing import Any
 import pytest
 from support.models import a_site
 
+from coursewarehub.model.networks import CourseNetwork
 from coursewarehub.site import edge as module
-from coursewarehub.site.edge import Edge, EdgePorts, PortTaken, program, site_routes, static_configuration
+from coursewarehub.site.edge import (
+    CourseDoor,
+    Edge,
+    EdgePorts,
+    Place,
+    PortTaken,
+    places,
+    program,
+    site_routes,
+    static_configuration,
+)
 from coursewarehub.state.folders import SiteFolders
 
 FOLDERS = SiteFolders(Path("/site"))
@@ -88,6 +100,47 @@ STATIC = [
 ]
 
 
+DOCKER = {"kind": "docker", "port": 8081}
+SWARM = {"kind": "swarm", "storage": "/srv/courseware", "port": 9001}
+
+
+@pytest.mark.parametrize(("spawner", "port"), [(DOCKER, 8081), (SWARM, 9001)])
+def test_containers_have_entry_points_of_their_own(spawner: dict[str, Any], port: int) -> None:
+    wanted = expected("127.0.0.1:8000")
+    wanted["entryPoints"] |= {
+        "servers": {
+            "address": f"0.0.0.0:{port}",
+            "http": {**HEADERS, "encodedCharacters": {"allowEncodedSlash": False}},
+        },
+        "registries": {"address": f"0.0.0.0:{port + 1}"},
+    }
+    assert static_configuration(a_site(spawner=spawner), FOLDERS, PORTS) == wanted
+
+
+@pytest.mark.parametrize("edge", [{}, {"public_url": "http://courses.example.org"}])
+def test_no_entry_point_trusts_what_a_container_forwards(edge: dict[str, Any]) -> None:
+    """Only a proxy on the loopback interface may speak for others, and only at the public door."""
+    made = static_configuration(a_site(edge=edge, spawner=DOCKER), FOLDERS, PORTS)["entryPoints"]
+    trusted = {name: entry["forwardedHeaders"] for name, entry in made.items() if "forwardedHeaders" in entry}
+    assert trusted == ({"web": {"trustedIPs": ["127.0.0.1/32", "::1/128"]}} if edge else {})
+
+
+@pytest.mark.parametrize(
+    ("spawner", "listening"),
+    [
+        ({}, ()),
+        (DOCKER, (8081, 8082)),
+        (SWARM, (9001, 9002)),
+    ],
+)
+def test_everywhere_the_door_listens(spawner: dict[str, Any], listening: tuple[int, ...]) -> None:
+    setting = ("spawner", "port")
+    assert places(a_site(edge={"port": 9000}, spawner=spawner)) == (
+        Place("127.0.0.1", 9000, ("edge", "port")),
+        *(Place("0.0.0.0", port, setting) for port in listening),
+    )
+
+
 @pytest.mark.parametrize(("settings", "configuration"), STATIC)
 def test_static_configuration(settings: dict[str, Any], configuration: dict[str, Any]) -> None:
     assert static_configuration(a_site(edge=settings), FOLDERS, PORTS) == configuration
@@ -143,13 +196,31 @@ def http(courses: dict[str, int]) -> dict[str, Any]:
     ],
 )
 def test_routes(settings: dict[str, Any], courses: dict[str, int], configuration: dict[str, Any]) -> None:
-    routes = site_routes(a_site(edge=settings), Path("/site"), PORTS, courses, "secret")
+    doors = {course: CourseDoor(port) for course, port in courses.items()}
+    routes = site_routes(a_site(edge=settings), Path("/site"), PORTS, doors, "secret")
     assert routes == configuration
     assert "secret" not in str(routes)
 
 
+NETWORK = CourseNetwork("courseware-alpha", "10.180.0.0/20", "10.180.8.0/21", "10.180.0.1", "10.180.0.1")
+
+
+def test_a_courses_containers_reach_its_hubs_api_and_nothing_else() -> None:
+    doors = {"alpha": CourseDoor(21000, NETWORK), "beta": CourseDoor(21001)}
+    made = site_routes(a_site(spawner=DOCKER), Path("/site"), PORTS, doors, "secret")["http"]
+    plain = http({"alpha": 21000, "beta": 21001})
+    api = "/courses/alpha/hub/api"
+    servers = {
+        "rule": f"(Path(`{api}`) || PathPrefix(`{api}/`)) && ClientIP(`10.180.0.0/20`)",
+        "entryPoints": ["servers"],
+        "service": "course-alpha",
+    }
+    assert made == {**plain, "routers": {**plain["routers"], "servers-alpha": servers}}
+
+
 def test_public_door_has_no_way_to_the_api() -> None:
-    routes = site_routes(a_site(), Path("/site"), PORTS, {"alpha": 1}, "secret")["http"]["routers"]
+    doors = {"alpha": CourseDoor(1, NETWORK)}
+    routes = site_routes(a_site(), Path("/site"), PORTS, doors, "secret")["http"]["routers"]
     for name, router in routes.items():
         assert ("api" in router["service"]) == (router["entryPoints"] == ["api"]), name
 
@@ -174,6 +245,36 @@ def test_taken_port_is_told_before_anything_starts(tmp_path: Path, host: str) ->
             edge.check()
     edge.check()
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("offset", [0, 1])
+def test_taken_port_of_the_containers_door_names_its_setting(tmp_path: Path, offset: int) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        site = a_site(spawner={"kind": "docker", "port": port - offset})
+        edge = Edge(site, SiteFolders(tmp_path), PORTS)
+        with pytest.raises(PortTaken, match=rf"cannot listen on 0\.0\.0\.0 port {port}: Address") as taken:
+            edge.check()
+        assert taken.value.setting == ("spawner", "port")
+
+
+def test_ports_of_the_edge_that_was_left_running_are_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A site process that comes back finds its own Traefik on the ports, even if another setting has changed."""
+    folders = SiteFolders(tmp_path)
+    with socket.create_server(("0.0.0.0", 0)) as ours, socket.create_server(("127.0.0.1", 0)) as other:
+        port = ours.getsockname()[1]
+        before = static_configuration(a_site(edge={"host": "0.0.0.0", "port": port}), folders, PORTS)
+        folders.edge.mkdir(parents=True)
+        (folders.edge / "traefik.yaml").write_text(json.dumps(before))
+        now = a_site(edge={"host": "0.0.0.0", "port": port, "public_url": "http://x.example.org"})
+        monkeypatch.setattr(Edge, "_left_running", lambda _self: object())
+        Edge(now, folders, PORTS).check()
+        elsewhere = a_site(edge={"port": other.getsockname()[1]})
+        with pytest.raises(PortTaken):
+            Edge(elsewhere, folders, PORTS).check()
+        monkeypatch.setattr(Edge, "_left_running", lambda _self: None)
+        with pytest.raises(PortTaken):
+            Edge(now, folders, PORTS).check()
 
 
 def test_address_that_is_not_this_machines(tmp_path: Path) -> None:
