@@ -41,6 +41,7 @@ NOUNS = (
     Noun("status", "show what runs"),
     Noun("course", "list, create, show, open, close or archive courses"),
     Noun("plan", "compute what so many students need"),
+    Noun("image", "build, verify, push or pre-pull the images"),
     Noun("schema", "print the JSON Schema, reference or example of the files"),
     Noun("doctor", "find out why something does not work"),
 )
