@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import statistics
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 from weakref import WeakKeyDictionary
 
 Tell = Callable[[int], None]
+
+_REMEMBERED: Final = 20
 
 
 class Line:
@@ -25,6 +29,7 @@ class Line:
         self.width = width
         self._served = 0
         self._waiting: deque[tuple[asyncio.Future[None], Tell]] = deque()
+        self._took: deque[float] = deque(maxlen=_REMEMBERED)
 
     @classmethod
     def of(cls, owner: Any, width: int) -> Line:
@@ -39,11 +44,22 @@ class Line:
     async def turn(self, tell: Tell) -> AsyncIterator[None]:
         """Wait for one's turn and hold it."""
         await self._wait(tell)
+        began = time.monotonic()
         try:
             yield
+            self._took.append(time.monotonic() - began)
         finally:
             self._served -= 1
             self._call_next()
+
+    def seconds(self, place: int) -> float | None:
+        """About how long it takes until who has so many in front is done, by the median of the last turns.
+
+        None as long as no turn has come to its end.
+        """
+        if not self._took:
+            return None
+        return statistics.median(self._took) * (1 + place / self.width)
 
     async def _wait(self, tell: Tell) -> None:
         if self._served < self.width and not self._waiting:

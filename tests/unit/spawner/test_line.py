@@ -176,6 +176,29 @@ def test_changed_width_counts_from_the_next_turn_on(before: int, after: int, ser
     run(before, test)
 
 
+def test_how_long_it_takes_is_known_from_the_last_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("coursewarespawner.line.time.monotonic", lambda: now[0])
+
+    async def main() -> None:
+        line = Line(2)
+        assert line.seconds(3) is None
+        for took in (4.0, 6.0, 50.0):
+            async with line.turn(lambda _: None):
+                now[0] += took
+        with pytest.raises(RuntimeError):
+            async with line.turn(lambda _: None):
+                now[0] += 1000
+                raise RuntimeError("a start that fails tells nothing about those that do not")
+        assert [line.seconds(place) for place in (0, 1, 2, 4)] == [6.0, 9.0, 12.0, 18.0]
+        for _ in range(20):
+            async with line.turn(lambda _: None):
+                now[0] += 1
+        assert line.seconds(0) == 1.0, "what was long ago is forgotten"
+
+    asyncio.run(main())
+
+
 def test_one_line_for_each_hub() -> None:
     class Owner:
         pass
