@@ -74,15 +74,17 @@ def run_hub_config(args: argparse.Namespace) -> int:
 
     from coursewarehub.hub.assembly import Place, assemble, load_extra
     from coursewarehub.model.load import load_site
+    from coursewarehub.state.databases import SqliteDatabase
     from coursewarehub.state.folders import SiteFolders
     from coursewarehub.state.ports import PortBook
 
     root = Path(args.site).resolve()
     site = load_site(root).site
     course = find_course(root, args.id)
-    folders = SiteFolders(root)
+    folders = SiteFolders.of(root, site)
     ports = PortBook(folders.state / "ports.json")
     hidden = SecretStr(HIDDEN)
+    file = SecretStr(SqliteDatabase(folders.course(course.id).database).url)
     place = Place(
         folders=folders,
         port=ports.get(f"course-{course.id}") or 0,
@@ -90,6 +92,7 @@ def run_hub_config(args: argparse.Namespace) -> int:
         edge_password=hidden,
         service_token=hidden,
         password=hidden,
+        database_url=file if site.database.url is None else hidden,
     )
     assembled = assemble(site, course, place)
     config = copy.deepcopy(assembled)

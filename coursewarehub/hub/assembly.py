@@ -27,6 +27,7 @@ from coursewarehub.hub.database import use_write_ahead_log
 from coursewarehub.hub.localisation import Localisation
 from coursewarehub.hub.proxy import CourseProxy
 from coursewarehub.model import STAFF, ConfigurationError, Course, Decision, Problem, Role, Site, decide
+from coursewarehub.state.databases import hub_database
 from coursewarehub.state.folders import SiteFolders, extra_files
 from coursewarehub.state.secrets import generated_once
 from coursewarehub.wire import environment as names
@@ -102,6 +103,7 @@ class Place:
     edge_password: SecretStr
     service_token: SecretStr
     password: SecretStr
+    database_url: SecretStr
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,7 @@ def addresses(c: Config, order: Order) -> None:
 def database(c: Config, order: Order) -> None:
     """A database and a cookie secret of its own."""
     course = order.place.folders.course(order.course.id)
-    c.JupyterHub.db_url = f"sqlite:///{course.database}"
+    c.JupyterHub.db_url = order.place.database_url.get_secret_value()
     c.JupyterHub.cookie_secret_file = str(course.cookie_secret)
 
 
@@ -265,9 +267,9 @@ def effective(root: Path, course_id: str) -> tuple[Site, Course]:
     )
 
 
-def place_of(root: Path, course: Course, port: int, edge_api: str) -> Place:
+def place_of(root: Path, site: Site, course: Course, port: int, edge_api: str) -> Place:
     """Resolve the secrets of a hub; ConfigurationError when one cannot be had."""
-    folders = SiteFolders(root)
+    folders = SiteFolders.of(root, site)
     reference = course.authentication.password
     own = folders.course_secrets(course.id)
     return Place(
@@ -277,6 +279,7 @@ def place_of(root: Path, course: Course, port: int, edge_api: str) -> Place:
         edge_password=generated_once(folders.secrets / "edge-api"),
         service_token=generated_once(own / "service-token"),
         password=reference.resolve(root, os.environ) if reference else generated_once(own / "password"),
+        database_url=SecretStr(hub_database(folders, site, course.id, os.environ).url),
     )
 
 
@@ -306,7 +309,7 @@ def configure(config: Config) -> None:
     """Fill JupyterHub's configuration in a hub process, from its environment."""
     root = Path(os.environ[names.SITE])
     site, course = effective(root, os.environ[names.COURSE])
-    place = place_of(root, course, int(os.environ[names.HUB_PORT]), os.environ[names.EDGE_API])
+    place = place_of(root, site, course, int(os.environ[names.HUB_PORT]), os.environ[names.EDGE_API])
     use_write_ahead_log()
     place.folders.templates.mkdir(parents=True, exist_ok=True, mode=0o700)
     config.merge(assemble(site, course, place))

@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import logging
 import signal
-import sqlite3
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,8 +21,10 @@ from socket import socket
 from tornado.httpserver import HTTPServer
 from tornado.web import Application
 
+from coursewarehub.model import ConfigurationError
 from coursewarehub.prefork.client import ParentClient, Started, StartRefused
 from coursewarehub.state import processes
+from coursewarehub.state.databases import DatabaseFailed, HubDatabase
 from coursewarehub.state.folders import CourseFolders
 from coursewarehub.wire.prefork import Event, ProcessRecord, StartRequest
 
@@ -77,8 +78,8 @@ _ERROR_MARK = "Error: "
 class HubRunner:
     """Keeps one course's hub as it should be, until stopped.
 
-    `request` makes the start request anew for each start, so that a changed course takes effect; `failed_page` is what
-    visitors get while the hub cannot be started; `woken` is called when the hub leaves its sleep.
+    `request` and `database` are asked anew for each start, so that a changed course or password takes effect;
+    `failed_page` is what visitors get while the hub cannot be started; `woken` is called when the hub leaves its sleep.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class HubRunner:
         parent: ParentClient,
         listening: socket,
         request: Callable[[], StartRequest],
+        database: Callable[[], HubDatabase],
         failed_page: Application,
         woken: Callable[[], None],
     ) -> None:
@@ -97,7 +99,7 @@ class HubRunner:
         self._parent = parent
         self._listening = listening
         self._request = request
-        self._database = folders.database
+        self._database = database
         self._log_file = folders.log
         self._failed_page = failed_page
         self._woken = woken
@@ -115,9 +117,7 @@ class HubRunner:
 
     def begin(self, adopted: ProcessRecord | None, *, awake: bool) -> None:
         """Take over a running hub, or start one if `awake` or if its servers run, or let it sleep."""
-        if awake or self._has_servers():
-            self._wanted.set()
-        self._task = asyncio.create_task(self._run(adopted))
+        self._task = asyncio.create_task(self._run(adopted, awake))
 
     async def reload(self) -> None:
         """Let a changed course take effect: a running hub is replaced, its servers stay."""
@@ -144,8 +144,10 @@ class HubRunner:
 
     # -- inside ------------------------------------------------------------------------------------------------
 
-    async def _run(self, adopted: ProcessRecord | None) -> None:
+    async def _run(self, adopted: ProcessRecord | None, awake: bool) -> None:
         failures = 0
+        if awake or (adopted is None and await self._has_servers()):
+            self._wanted.set()
         while True:
             try:
                 attempt = await (self._watch_adopted(adopted) if adopted else self._run_once())
@@ -169,8 +171,9 @@ class HubRunner:
         self._woken()
         begun = time.monotonic()
         try:
+            await asyncio.to_thread(lambda: self._database().prepare())
             started = await self._start()
-        except (OSError, StartRefused) as error:
+        except (OSError, StartRefused, DatabaseFailed, ConfigurationError) as error:
             return Attempt(asleep=False, ready=False, reason=str(error), seconds=0)
         self.record = started.record
         if self._outdated:
@@ -216,7 +219,7 @@ class HubRunner:
         self.record, self.state = record, HubState.RUNNING
         self._woken()
         await processes.ended(record)
-        return Attempt(asleep=not self._has_servers(), ready=True, reason="it ended", seconds=61)
+        return Attempt(asleep=not await self._has_servers(), ready=True, reason="it ended", seconds=61)
 
     def _why(self, status: int | None) -> str:
         how = f"killed by signal {-status}" if status is not None and status < 0 else f"exit status {status}"
@@ -249,14 +252,9 @@ class HubRunner:
         finally:
             server.stop()
 
-    def _has_servers(self) -> bool:
-        """Whether the hub's database knows a server that was running."""
-        if not self._database.exists():
-            return False
-        with (
-            contextlib.suppress(sqlite3.Error),
-            contextlib.closing(sqlite3.connect(f"file:{self._database}?mode=ro", uri=True, timeout=5)) as database,
-        ):
-            query = "SELECT 1 FROM spawners WHERE server_id IS NOT NULL LIMIT 1"
-            return database.execute(query).fetchone() is not None
-        return False
+    async def _has_servers(self) -> bool:
+        """Whether the hub's database knows a server that was running; where that cannot be told, the hub will."""
+        try:
+            return await asyncio.to_thread(lambda: self._database().has_servers())
+        except (DatabaseFailed, ConfigurationError):
+            return True

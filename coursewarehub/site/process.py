@@ -24,6 +24,7 @@ from coursewarehub.model import (
     CourseState,
     LoadedSite,
     Problem,
+    SecretRef,
     Site,
     load_site,
     usable,
@@ -38,6 +39,7 @@ from coursewarehub.site.parents import Parents, again
 from coursewarehub.site.portal import Catalogue, application, failed_application, prepare_portal
 from coursewarehub.site.watch import Signature, changes, signature
 from coursewarehub.state import processes
+from coursewarehub.state.databases import hub_database, passed_on
 from coursewarehub.state.files import replace_text, rotate
 from coursewarehub.state.folders import SiteFolders, extra_files
 from coursewarehub.state.ports import PortBook
@@ -268,7 +270,11 @@ class SiteProcess:
     def _look(self) -> Signature:
         """What the configuration's files look like now, secrets included."""
         references = [course.authentication.password for course in self._loaded.courses.values()]
-        secrets = [self.folders.root / r.name for r in references if r is not None and r.kind == "file"]
+        secrets = [
+            self.folders.root / reference.name
+            for reference in (*references, self.site.database.url)
+            if isinstance(reference, SecretRef) and reference.kind == "file"
+        ]
         return signature(self.folders.root, secrets)
 
     def _runnable(self) -> list[Course]:
@@ -324,6 +330,7 @@ class SiteProcess:
             parent=self._parents.hub,
             listening=listening,
             request=lambda: self._start_request(course.id, listening.getsockname()[1]),
+            database=lambda: hub_database(self.folders, self.site, course.id, os.environ),
             failed_page=failed_application(self.catalogue),
             woken=self._parents.wake,
         )
@@ -362,9 +369,9 @@ class SiteProcess:
 
     def _fingerprint(self, course: Course) -> str:
         files = extra_files(self.folders.root)
-        password = course.authentication.password
-        if password is not None and password.kind == "file":
-            files.append(self.folders.root / password.name)
+        for secret in (course.authentication.password, self.site.database.url):
+            if isinstance(secret, SecretRef) and secret.kind == "file":
+                files.append(self.folders.root / secret.name)
         return fingerprint(self.site, course, "".join(_state_of(file) for file in files))
 
     def _prepare(self, course: Course) -> bool:
@@ -405,6 +412,7 @@ class SiteProcess:
             names.HUB_PORT: str(port),
             names.EDGE_API: f"http://127.0.0.1:{self.ports.api}",
             "HOME": str(folders.state),
+            **passed_on(self.site),
         }
         password = self._loaded.courses[course_id].authentication.password
         if password is not None and password.kind == "env":

@@ -43,6 +43,7 @@ def a_place(port: int = 21000, secret: str = "x") -> Place:
         edge_password=SecretStr("edge"),
         service_token=SecretStr(f"token-{secret}"),
         password=SecretStr(f"password-{secret}"),
+        database_url=SecretStr("sqlite:////site/state/courses/alpha/hub.sqlite"),
     )
 
 
@@ -243,7 +244,7 @@ def test_two_courses_share_nothing_that_is_theirs(tmp_path: Path) -> None:
     configs = []
     for port, course_id in ((21000, "alpha"), (21001, "beta")):
         course = a_course(course_id)
-        configs.append(assemble(a_site(), course, place_of(tmp_path, course, port, "http://127.0.0.1:20001")))
+        configs.append(assemble(a_site(), course, place_of(tmp_path, a_site(), course, port, "http://127.0.0.1:20001")))
     # Places of the site and generated secrets; where this checkout lies is the same for every hub.
     one, other = ({t for t in strings(c) if str(tmp_path) in t or re.fullmatch("[0-9a-f]{64}", t)} for c in configs)
     edge_password = (tmp_path / "state" / "secrets" / "edge-api").read_text()
@@ -264,7 +265,7 @@ def test_two_courses_share_nothing_that_is_theirs(tmp_path: Path) -> None:
 
 def test_secrets_of_a_hub_stay_the_same(tmp_path: Path) -> None:
     course = a_course()
-    first, second = (place_of(tmp_path, course, 1, "x") for _ in range(2))
+    first, second = (place_of(tmp_path, a_site(), course, 1, "x") for _ in range(2))
     assert first == second
     assert len({s.get_secret_value() for s in (first.edge_password, first.service_token, first.password)}) == 3
     assert not [s for s in (first.password, first.service_token) if s.get_secret_value() in repr(first)]
@@ -274,13 +275,30 @@ def test_password_named_by_the_course_is_used(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "password").write_text("from a file\n")
     (tmp_path / "password").chmod(0o600)
     by_file = a_course(authentication={"method": "dummy", "password": "file:password"})
-    assert place_of(tmp_path, by_file, 1, "x").password.get_secret_value() == "from a file"
+    assert place_of(tmp_path, a_site(), by_file, 1, "x").password.get_secret_value() == "from a file"
     monkeypatch.setenv("WORKSHOP", "from the environment")
     by_name = a_course(authentication={"method": "dummy", "password": "env:WORKSHOP"})
-    assert place_of(tmp_path, by_name, 1, "x").password.get_secret_value() == "from the environment"
+    assert place_of(tmp_path, a_site(), by_name, 1, "x").password.get_secret_value() == "from the environment"
     (tmp_path / "password").chmod(0o644)
     with pytest.raises(ConfigurationError, match="can be read by others"):
-        place_of(tmp_path, by_file, 1, "x")
+        place_of(tmp_path, a_site(), by_file, 1, "x")
+
+
+def test_each_course_has_a_database_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def url(course_id: str, **database: str) -> str:
+        site = a_site(database=database)
+        return place_of(tmp_path, site, a_course(course_id), 1, "x").database_url.get_secret_value()
+
+    assert url("alpha") == f"sqlite:///{tmp_path}/state/courses/alpha/hub.sqlite"
+    plain = "postgresql+psycopg://hub@db.example.org/courses"
+    assert url("alpha", url=plain) == f"{plain}_alpha"
+    monkeypatch.setenv("DATABASE", plain.replace("hub@", "hub:secret@"))
+    assert url("b-2", url="env:DATABASE") == "postgresql+psycopg://hub:secret@db.example.org/courses_b_2"
+    (tmp_path / "url").write_text("mysql://hub:secret@db.example.org/courses\n")
+    (tmp_path / "url").chmod(0o600)
+    with pytest.raises(ConfigurationError, match=r"^file:url: is not the URL of a database") as error:
+        url("alpha", url="file:url")
+    assert "secret" not in str(error.value)
 
 
 # -- who may enter, and when ------------------------------------------------------------------------------------

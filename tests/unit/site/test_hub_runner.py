@@ -8,6 +8,7 @@ import signal
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from support.sites import alive
 
 from coursewarehub.site.hubs import HubRunner, HubState, last_error, pause_before_retry
 from coursewarehub.site.portal import Catalogue, failed_application
+from coursewarehub.state.databases import DatabaseFailed, HubDatabase, SqliteDatabase
 from coursewarehub.state.folders import SiteFolders
 from coursewarehub.state.ports import listen_on
 from coursewarehub.wire.prefork import StartRequest
@@ -86,6 +88,7 @@ class Hub:
         self.port: int = self.listening.getsockname()[1]
         self.do, self.title = HUB, "one"
         self.mistake: Exception | None = None
+        self.database: HubDatabase = SqliteDatabase(self.folders.database)
         self.woken = 0
 
     def make(self) -> HubRunner:
@@ -95,6 +98,7 @@ class Hub:
             parent=self.parent.client,
             listening=self.listening,
             request=self.request,
+            database=lambda: self.database,
             failed_page=failed_application(lambda: catalogue),
             woken=self.count,
         )
@@ -311,6 +315,53 @@ def test_spoilt_database_is_no_reason_to_fail(hub: Hub) -> None:
     hub.folders.database.write_bytes(b"no database at all" * 100)
 
     async def test(runner: HubRunner) -> None:
+        assert (await hub.ask()).startswith("200")
+
+    with_runner(hub, test)
+
+
+@dataclass
+class Far:
+    """A database on a server, which may not answer."""
+
+    answers: bool = True
+    prepared: int = 0
+
+    def prepare(self) -> None:
+        if not self.answers:
+            raise DatabaseFailed("the database server cannot be used: connection refused")
+        self.prepared += 1
+
+    def has_servers(self) -> bool:
+        if not self.answers:
+            raise DatabaseFailed("the database server cannot be used: connection refused")
+        return False
+
+
+def test_database_is_made_before_each_start_of_the_hub(hub: Hub) -> None:
+    hub.database = database = Far()
+
+    async def test(runner: HubRunner) -> None:
+        await asyncio.sleep(0.2)
+        assert (runner.pid, database.prepared) == (None, 0)
+        await hub.ask("/sleep")
+        await until(lambda: runner.state is HubState.SLEEPING)
+        await hub.ask()
+        assert database.prepared == 2
+
+    with_runner(hub, test)
+
+
+def test_database_that_does_not_answer_is_the_reason_until_it_does(hub: Hub) -> None:
+    """Whether servers run cannot be told, so the hub is tried; visitors get the page, `status` the reason."""
+    hub.database = database = Far(answers=False)
+
+    async def test(runner: HubRunner) -> None:
+        await until(lambda: runner.state is HubState.FAILED)
+        assert runner.reason == "the database server cannot be used: connection refused"
+        assert (await hub.ask()).startswith("503")
+        database.answers = True
+        await until(lambda: runner.state is HubState.RUNNING)
         assert (await hub.ask()).startswith("200")
 
     with_runner(hub, test)

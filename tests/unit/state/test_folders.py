@@ -59,7 +59,10 @@ def test_places_with_containers(spawner: dict[str, str], storage: str) -> None:
     for place in set(PLACES) - ON_STORAGE - {"checkout"}:
         assert getattr(course, place) == getattr(local.course("alpha"), place), place
     # The same places that the plan of a container mounts.
-    assert (course.homes, course.shared) == (homes_folder(Path(storage), "alpha"), shared_folder(Path(storage), "alpha"))
+    assert (course.homes, course.shared) == (
+        homes_folder(Path(storage), "alpha"),
+        shared_folder(Path(storage), "alpha"),
+    )
 
 
 def test_local_processes_need_no_storage() -> None:

@@ -1,0 +1,138 @@
+"""Hubs on a real PostgreSQL server: a database each, made when it is needed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import requests
+from support.postgres import PASSWORD, Postgres, postgres
+from support.sites import RunningSite, eventually
+from support.students import Student
+
+from coursewarehub.state.databases import DatabaseFailed, PostgresDatabase
+
+pytestmark = pytest.mark.slow
+MakeSite = Callable[..., RunningSite]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Postgres]:
+    folder = Path(tempfile.mkdtemp(dir="/var/tmp"))
+    folder.chmod(0o755)
+    try:
+        with postgres(folder) as running:
+            yield running
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def started(server: Postgres) -> Iterator[Postgres]:
+    """The server runs before and after."""
+    yield server
+    if server.process is not None and server.process.poll() is not None:
+        server.start()
+
+
+def test_database_is_made_once_and_closed_to_others(server: Postgres) -> None:
+    database = PostgresDatabase(server.url(), "made-once")
+    assert not database.has_servers()
+    for _ in range(2):
+        database.prepare()
+    assert "courses_made_once" in server.databases()
+    with pytest.raises(Exception, match="permission denied for database"):
+        server.connect("courses_made_once", "narrow")
+    with server.connect("courses_made_once") as connection:
+        assert connection.execute("SHOW server_encoding").fetchone() == ("UTF8",)
+
+
+def test_running_servers_are_found(server: Postgres) -> None:
+    database = PostgresDatabase(server.url(), "running")
+    database.prepare()
+    assert not database.has_servers()
+    with server.connect("courses_running", "courses") as connection:
+        connection.execute("CREATE TABLE spawners (server_id INTEGER)")
+        connection.execute("INSERT INTO spawners VALUES (NULL)")
+        assert not database.has_servers()
+        connection.execute("INSERT INTO spawners VALUES (7)")
+        assert database.has_servers()
+
+
+def test_the_database_that_the_url_names_may_be_there(server: Postgres) -> None:
+    with server.connect() as connection:
+        connection.execute("CREATE DATABASE present OWNER courses")
+        connection.execute("REVOKE CONNECT ON DATABASE postgres FROM PUBLIC")
+        try:
+            PostgresDatabase(server.url(database="present"), "alpha").prepare()
+        finally:
+            connection.execute("GRANT CONNECT ON DATABASE postgres TO PUBLIC")
+    assert "present_alpha" in server.databases()
+
+
+def test_what_the_operator_is_told(started: Postgres) -> None:
+    def refusal(url: str) -> str:
+        with pytest.raises(DatabaseFailed) as error:
+            PostgresDatabase(url, "never").prepare()
+        sentence = str(error.value)
+        assert PASSWORD not in sentence and "wrong" not in sentence and "\n" not in sentence
+        return sentence
+
+    assert "may not make the database `courses_never`" in refusal(started.url("narrow"))
+    assert "password authentication failed" in refusal(started.url(password="wrong"))
+    assert PostgresDatabase(started.url(password="wrong"), "never").has_servers()
+    started.stop()
+    assert "cannot be used" in refusal(started.url())
+    # Servers may be running: the hub will have to look.
+    assert PostgresDatabase(started.url(), "never").has_servers()
+
+
+def site_on(server: Postgres, make_site: MakeSite) -> RunningSite:
+    site = make_site(database={"url": "file:secrets/database"}, hubs={"sleep_after": "1s"})
+    secret = site.folder.root / "secrets" / "database"
+    secret.parent.mkdir()
+    secret.write_text(server.url(database=f"site{site.folder.port}") + "\n")
+    secret.chmod(0o600)
+    site.start()
+    return site
+
+
+def test_class_on_postgresql(server: Postgres, make_site: MakeSite) -> None:
+    """Log in, compute, lose the hub, lose the site: everything is found again in the course's own database."""
+    site = site_on(server, make_site)
+    sam = Student(site, "alpha", "sam").enter()
+    kernel = sam.start_kernel()
+    kernel.run("x = 41")
+    assert f"site{site.folder.port}_alpha" in server.databases()
+    assert not (site.folder.root / "state" / "courses" / "alpha" / "hub.sqlite").exists()
+    os.kill(site.hub("alpha")["pid"], signal.SIGKILL)
+    assert Student(site, "alpha", "kim").login(follow=False).status_code == 302
+    assert kernel.run("print(x + 1)") == "42\n"
+    for written in (site.folder.root / "state").rglob("*"):
+        if written.is_file():
+            assert PASSWORD not in written.read_text(errors="replace"), written
+
+
+def test_hub_whose_servers_run_wakes_with_the_site(server: Postgres, make_site: MakeSite) -> None:
+    site = site_on(server, make_site)
+    Student(site, "alpha", "sam").enter()
+    hub = site.hub("alpha")["pid"]
+    site.kill()
+    os.kill(hub, signal.SIGKILL)
+    site.start()
+    eventually(lambda: site.hub("alpha")["state"] == "running", 20)
+
+
+def test_visitors_wait_for_a_database_server_that_is_down(started: Postgres, make_site: MakeSite) -> None:
+    site = site_on(started, make_site)
+    started.stop()
+    page = requests.get(site.course_url("alpha"), timeout=20)
+    assert page.status_code == 503 and "Traceback" not in page.text and "127.0.0.1" not in page.text
+    assert "the database server cannot be used" in site.hub("alpha")["reason"]
+    started.start()
+    eventually(lambda: requests.get(site.course_url("alpha"), timeout=20).status_code == 200, 20, every=0.2)
