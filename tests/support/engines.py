@@ -19,30 +19,29 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from support.beds import CACHE, Slot, mounts_below, slot
+from support.beds import CACHE, Slot, slot
 from support.netns import Namespace, run
 from support.registry import Registry
 from support.sites import alive, eventually
 
 BASE = "debian:bookworm-slim"
 
-# Arguments: name of the machine, the engine's run folder on the host, its control group, the command.
+# Arguments: name of the machine, the engine's run folder on the host.
 # All mounts made here stay here, but those in the run folder, which are seen on both sides.
 # /run is empty as after a boot; resolv.conf may be a link into it.
-LAUNCH = r"""
+BOOT = r"""
 set -eu
-name=$1 folder=$2 group=$3; shift 3
-echo $$ >"$group/cgroup.procs"
-hostname "$name"
+hostname "$1"
 findmnt -rno TARGET,PROPAGATION | while read -r target kind; do
-    case "$target $kind" in "$folder "*) ;; *shared*) mount --make-slave "$target" ;; esac
+    case "$target $kind" in "$2 "*) ;; *shared*) mount --make-slave "$target" ;; esac
 done
 resolv=$(readlink -f /etc/resolv.conf || true); servers=$(cat /etc/resolv.conf 2>/dev/null || true)
 mount -t tmpfs -o mode=755 run /run
 mkdir -p /run/docker /run/lock
-mount --bind "$folder" /run/docker
+mount --bind "$2" /run/docker
 [ -e "$resolv" ] || { mkdir -p "$(dirname "$resolv")"; echo "$servers" >"$resolv"; }
-exec "$@"
+echo up
+exec sleep infinity
 """
 
 
@@ -57,6 +56,7 @@ class Engine:
         self.settings = settings
         self.folder = place.folder / name
         self.run_folder = self.folder / "run"
+        self.machine: subprocess.Popen[bytes] | None = None  # holds the namespaces while no engine runs
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -83,35 +83,47 @@ class Engine:
 
     @property
     def pid(self) -> int:
-        return int((self.folder / "pid").read_text())
+        assert self.process is not None
+        return self.process.pid
 
     def running(self) -> bool:
-        return (self.folder / "pid").exists() and alive(self.pid)
+        return self.process is not None and alive(self.process.pid)
 
     # Life
 
-    def open(self, keep: bool = False) -> None:
-        """Start it, with the images of earlier runs and (unless `keep`) nothing else of them."""
-        self.launch(keep)
-        self.wait(keep)
+    def open(self) -> None:
+        """Start it, with the images of earlier runs and nothing else of them."""
+        self.launch()
+        self.wait()
+        self.remove_all()
 
-    def launch(self, keep: bool = False) -> None:
-        data = self.folder / "data"
-        data.mkdir(parents=True, exist_ok=True)
-        if not keep:
-            for stale in ("swarm", "network"):
-                shutil.rmtree(data / stale, ignore_errors=True)
-        self.run_folder.mkdir(exist_ok=True)
-        for point in mounts_below(self.run_folder):
-            run("umount", "--lazy", point, check=False)
-        shutil.rmtree(self.run_folder)
-        self.run_folder.mkdir()
+    def launch(self) -> None:
+        """Boot the machine if need be, and start dockerd, without waiting."""
+        if self.machine is None:
+            self._boot()
+        group = self._group() / "cgroup.procs"
+        start = ("sh", "-c", f'echo $$ >"{group}"; exec dockerd --config-file "{self.folder / "daemon.json"}"')
+        with self.log.open("ab") as log:
+            command = self.inside(*start, folder=Path("/"))
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+
+    def _boot(self) -> None:
+        for stale in ("swarm", "network"):
+            shutil.rmtree(self.folder / "data" / stale, ignore_errors=True)
+        shutil.rmtree(self.run_folder, ignore_errors=True)
+        (self.folder / "pid").unlink(missing_ok=True)
+        self.run_folder.mkdir(parents=True)
+        (self.folder / "daemon.json").write_text(json.dumps(self.configuration(), indent=1))
         run("mount", "--bind", self.run_folder, self.run_folder)
         run("mount", "--make-shared", self.run_folder)
-        (self.folder / "pid").unlink(missing_ok=True)
-        (self.folder / "daemon.json").write_text(json.dumps(self.configuration(), indent=1))
-        with self.log.open("ab" if keep else "wb") as log:
-            self.process = subprocess.Popen(self._command(), stdout=log, stderr=log, start_new_session=True)
+        enter = ["nsenter", f"--net={self.network.path}"] if self.network else []
+        unshare = ["unshare", "--mount", "--uts", "--propagation", "unchanged"]
+        script = f'echo $$ >"{self._group() / "cgroup.procs"}"{BOOT}'
+        command = [*enter, *unshare, "sh", "-c", script, "boot", self.name, str(self.run_folder)]
+        with self.log.open("wb") as log:
+            self.machine = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, start_new_session=True)
+        assert self.machine.stdout is not None
+        assert self.machine.stdout.readline() == b"up\n", f"{self.name} did not boot; {self.log.read_text()}"
 
     def configuration(self) -> dict[str, Any]:
         """What is in its daemon.json."""
@@ -129,23 +141,15 @@ class Engine:
             **self.settings,
         }
 
-    def _command(self) -> list[str]:
-        enter = ["nsenter", f"--net={self.network.path}"] if self.network else []
-        launch = ["unshare", "--mount", "--uts", "--propagation", "unchanged", "sh", "-c", LAUNCH, "launch"]
-        place = [self.name, str(self.run_folder), str(self._group())]
-        return [*enter, *launch, *place, "dockerd", "--config-file", str(self.folder / "daemon.json")]
-
     def _group(self) -> Path:
         root = Path("/sys/fs/cgroup")
         group = (root if (root / "cgroup.procs").exists() else root / "pids") / self.place.name / f"{self.name}-engine"
         group.mkdir(parents=True, exist_ok=True)
         return group
 
-    def wait(self, keep: bool = False) -> None:
-        """Until it answers; what an earlier run left in it is removed."""
+    def wait(self) -> None:
+        """Until it answers."""
         eventually(self._answers, 60)
-        if not keep:
-            self.remove_all()
 
     def _answers(self) -> bool:
         assert self.process is not None
@@ -168,8 +172,8 @@ class Engine:
         self.docker("network", "prune", "--force")
         self.docker("volume", "prune", "--force")
 
-    def close(self) -> None:
-        """SIGTERM: it stops its containers and ends."""
+    def stop(self) -> None:
+        """SIGTERM, as `systemctl stop docker`: it stops its containers and ends."""
         if self.process is not None and self.process.poll() is None:
             self.thaw()
             self.process.terminate()
@@ -177,6 +181,14 @@ class Engine:
                 self.process.wait(timeout=20)
             except subprocess.TimeoutExpired:
                 self.kill()
+
+    def close(self) -> None:
+        """Stop it and switch the machine off."""
+        self.stop()
+        if self.machine is not None:
+            self.machine.kill()
+            self.machine.wait(timeout=10)
+            self.machine = None
 
     def kill(self) -> None:
         """SIGKILL to dockerd alone: its containers go on, nobody looks after them."""
@@ -194,8 +206,16 @@ class Engine:
 
     def restart(self) -> None:
         """As `systemctl restart docker`: its containers are stopped."""
-        self.close()
-        self.open(keep=True)
+        self.stop()
+        self.start()
+
+    def start(self) -> None:
+        """Start it again after `stop` or `kill`; it knows what it knew."""
+        containerd = self.run_folder / "containerd" / "containerd.pid"
+        if containerd.exists() and not alive(int(containerd.read_text())):
+            containerd.unlink()  # dockerd would take a process that nobody reaped for a running one
+        self.launch()
+        self.wait()
 
     # Use
 
@@ -228,8 +248,9 @@ class Engine:
 
     def inside(self, *command: str, folder: Path | None = None) -> list[str]:
         """The command line that runs `command` as on this machine: its network, mounts and name."""
-        parts = ["--mount", "--uts", *(["--net"] if self.network else [])]
-        return ["nsenter", "--target", str(self.pid), *parts, f"--wd={folder or Path.cwd()}", *command]
+        assert self.machine is not None
+        enter = ["nsenter", "--target", str(self.machine.pid), "--mount", "--uts", "--net"]
+        return [*enter, f"--wd={folder or Path.cwd()}", *command]
 
     def within(self, container: str, *command: str, check: bool = True) -> str:
         """Run a host's command in the network of a container."""
@@ -304,7 +325,7 @@ class EngineBed:
         """Nothing but images is left on it, whatever a test did."""
         self.engine.thaw()
         if not self.engine.running():
-            self.engine.open(keep=True)
+            self.engine.start()
         self.engine.remove_all()
 
 

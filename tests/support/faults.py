@@ -51,7 +51,7 @@ def missing(engine: Engine, folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        if engine.running():
+        if engine.machine is not None:
             run(*engine.inside("umount", "--lazy", str(folder.parent), folder=Path("/")))
 
 

@@ -138,7 +138,7 @@ class SwarmBed:
         for engine in self.engines.values():
             engine.thaw()
             if not engine.running():
-                engine.open(keep=True)
+                engine.start()
         for one, other in (("n1", "n2"), ("n1", "n3"), ("n2", "n3")):
             self.join_again(one, other)
         eventually(self._leader, 60, every=0.2)
@@ -179,6 +179,7 @@ def swarm_bed() -> Iterator[SwarmBed]:
         try:
             bed.each(Engine.launch)
             bed.each(Engine.wait)
+            bed.each(Engine.remove_all)
             bed.form()
             provide_base(bed.manager)
             bed.each(provide_base)
