@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -56,18 +57,18 @@ def eventually(check: Any, seconds: float = 10.0, every: float = 0.05) -> Any:
 
 
 class SiteFolder:
-    """A site folder written for a test."""
+    """A site folder written for a test; `host`: the address its edge listens on."""
 
-    def __init__(self, root: Path, **settings: Any) -> None:
+    def __init__(self, root: Path, host: str = "127.0.0.1", **settings: Any) -> None:
         self.root = root
         self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}/"
+        self.url = f"http://{host}:{self.port}/"
         root.mkdir(parents=True, exist_ok=True)
         (root / "courses.d").mkdir(exist_ok=True)
         secret = root / "password"
         secret.write_text(PASSWORD + "\n")
         secret.chmod(0o600)
-        site = {"mode": "development", "edge": {"port": self.port}, **settings}
+        site = {"mode": "development", "edge": {"host": host, "port": self.port}, **settings}
         (root / "site.yaml").write_text(json.dumps(site, indent=1))
 
     def add_course(self, course_id: str, **changes: Any) -> Path:
@@ -92,10 +93,11 @@ class SiteFolder:
 
 
 class RunningSite:
-    """`coursewarehub up` on a folder."""
+    """`coursewarehub up` on a folder; `inside` makes a command line one that runs on a machine of a test bed."""
 
-    def __init__(self, folder: SiteFolder) -> None:
+    def __init__(self, folder: SiteFolder, inside: Callable[..., list[str]] = lambda *command: list(command)) -> None:
         self.folder = folder
+        self.inside = inside
         self.url = folder.url
         self.process: subprocess.Popen[str] | None = None
 
@@ -106,16 +108,7 @@ class RunningSite:
         """Start it and return its ready line."""
         output = (self.folder.root / "up.log").open("a")
         self.process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "coursewarehub",
-                "up",
-                "--site",
-                str(self.folder.root),
-                "--verbose",
-                *arguments,
-            ],
+            self._command("up", "--verbose", *arguments),
             stdout=subprocess.PIPE,
             stderr=output,
             text=True,
@@ -125,9 +118,12 @@ class RunningSite:
         assert "ready" in line, f"no ready line but {line!r}; {(self.folder.root / 'up.log').read_text()[-2000:]}"
         return line
 
+    def _command(self, *arguments: str) -> list[str]:
+        """What runs the site's command line; nsenter replaces itself, so signals reach the site."""
+        return self.inside(sys.executable, "-m", "coursewarehub", *arguments, "--site", str(self.folder.root))
+
     def cli(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "coursewarehub", *arguments, "--site", str(self.folder.root)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(self._command(*arguments), capture_output=True, text=True, timeout=60, check=False)
         assert not check or done.returncode == 0, done.stderr
         return done
 
