@@ -68,7 +68,8 @@ class SiteFolder:
         secret = root / "password"
         secret.write_text(PASSWORD + "\n")
         secret.chmod(0o600)
-        site = {"mode": "development", "edge": {"host": host, "port": self.port}, **settings}
+        edge = {"port": self.port, **({} if host == "127.0.0.1" else {"host": host})}
+        site = {"mode": "development", "edge": edge, **settings}
         (root / "site.yaml").write_text(json.dumps(site, indent=1))
 
     def add_course(self, course_id: str, **changes: Any) -> Path:
