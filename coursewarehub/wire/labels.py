@@ -38,6 +38,9 @@ KIND_SITE: Final = "site"
 KIND_NETWORK: Final = "network"
 """The network of a course."""
 
+KIND_SECRET: Final = "secret"  # noqa: S105 - a kind of object
+"""A secret that the site's files refer to, as a Docker secret."""
+
 POLICY: Final = "coursewarehub.network"
 """What it may reach, as `wire.policy` writes it. On containers for which the agent applies rules."""
 
@@ -46,6 +49,12 @@ IMAGE: Final = "coursewarehub.image"
 
 SPAWN: Final = "coursewarehub.spawn"
 """Id of one start, so that a late removal never meets a newer server of the same name. On servers."""
+
+FILE: Final = "coursewarehub.file"
+"""Path of the file whose content it holds. On secrets."""
+
+DEPLOYED: Final = "coursewarehub.deployed"
+"""Digest of all the settings it was deployed with. On what `coursewarehub deploy` makes."""
 
 DRAINING: Final = "courseware.draining"
 """Label of a node (`true`) that is about to be emptied: no new server starts there."""

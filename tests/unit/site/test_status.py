@@ -15,6 +15,7 @@ from coursewarehub.model import Problem
 from coursewarehub.site import status
 from coursewarehub.site.process import Listen, _course_of, _works_in, fingerprint, public_url
 from coursewarehub.state.folders import SiteFolders
+from coursewarehub.wire.control import NodeNotice
 
 
 def test_status_is_answered_on_a_socket_of_the_own_account(tmp_path: Path) -> None:
@@ -112,3 +113,36 @@ def test_servers_of_a_course_are_found_behind_a_link(tmp_path: Path, monkeypatch
     assert _works_in(os.getpid(), homes)
     assert not _works_in(os.getpid(), homes.with_name("alp"))
     assert not _works_in(1 << 30, homes)
+
+
+# --- notices -----------------------------------------------------------------------------------
+
+NOTICE = NodeNotice("n2", {"en": "Soon.", "ja": "まもなく。"}, 60)
+
+
+def test_a_notice_reaches_the_site(tmp_path: Path) -> None:
+    heard: list[NodeNotice] = []
+
+    async def notify(notice: NodeNotice) -> int:
+        heard.append(notice)
+        return 3
+
+    async def send() -> int | None:
+        server = status.serve(tmp_path / "socket", dict, notify)
+        count = await asyncio.to_thread(status.show_notice, tmp_path / "socket", NOTICE)
+        server.stop()
+        return count
+
+    assert asyncio.run(send()) == 3
+    assert heard == [NOTICE]
+
+
+def test_a_site_that_cannot_notify_is_told_apart(tmp_path: Path) -> None:
+    async def send() -> int | None:
+        server = status.serve(tmp_path / "socket", dict)
+        count = await asyncio.to_thread(status.show_notice, tmp_path / "socket", NOTICE)
+        server.stop()
+        return count
+
+    assert asyncio.run(send()) is None
+    assert status.show_notice(tmp_path / "none", NOTICE) is None
