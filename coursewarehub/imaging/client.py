@@ -7,9 +7,9 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from coursewarehub.imaging.errors import ImagingError
 
@@ -18,22 +18,24 @@ _LAST_WORDS = 4000
 # What Docker says, and what it means. The first that is found counts; `{0}` is what the pattern's group found.
 _MEANINGS: Final = (
     (
-        r"Cannot connect to the Docker daemon|failed to connect to the docker API|error during connect|docker daemon is not running",
+        r"Cannot connect to the Docker daemon|failed to connect to the docker API|error during connect|"
+        r"docker daemon is not running",
         "no Docker Engine answers at {engine}: start it (`systemctl start docker`), or name another one with --engine",
     ),
     (
         r"permission denied while trying to connect",
-        "this account may not use the Docker Engine at {engine}: run the command as root or as a member of the group docker",
+        "this account may not use the Docker Engine at {engine}: run the command as root, or as a member of the group "
+        "docker",
     ),
     (
         r"no space left on device|No space left on device",
-        "no space is left where the Docker Engine at {engine} keeps its images: free some (`docker system df` shows what "
-        "takes it, `docker image prune` removes images that nothing uses)",
+        "no space is left where the Docker Engine at {engine} keeps its images: free some (`docker system df` shows "
+        "what takes it, `docker image prune` removes images that nothing uses)",
     ),
     (
         r"server gave HTTP response to HTTPS client",
-        "the registry of {subject} speaks HTTP without TLS: give it a certificate, or add it to `insecure-registries` in "
-        "the engine's daemon.json",
+        "the registry of {subject} speaks HTTP without TLS: give it a certificate, or add it to `insecure-registries` "
+        "in the engine's daemon.json",
     ),
     (
         r"x509: [^\n]*|certificate signed by unknown authority",
@@ -46,13 +48,15 @@ _MEANINGS: Final = (
         "the registry of {subject} cannot be reached from the engine: check its name and port, and the network",
     ),
     (
-        r"unauthorized|authentication required|no basic auth credentials|denied: |access forbidden|authorization failed",
+        r"unauthorized|authentication required|no basic auth credentials|denied: |access forbidden|"
+        r"authorization failed",
         "the registry refuses {subject}: log in with `docker login`, and check that the account may use that name",
     ),
     (
         r"pull access denied|repository does not exist|manifest unknown|manifest for \S+ not found|No such image|"
         r"reference does not exist|not found: manifest",
-        "there is no image {subject}: check its name, build it (`coursewarehub image build`), or push it to the registry",
+        "there is no image {subject}: check its name, build it (`coursewarehub image build`), or push it to its "
+        "registry",
     ),
     (
         r"invalid reference format|not a valid repository/tag|repository name must be lowercase",
@@ -81,8 +85,16 @@ _MEANINGS: Final = (
 
 
 @dataclass(frozen=True)
+class Finished:
+    """What became of a command."""
+
+    status: int
+    output: str
+
+
+@dataclass(frozen=True)
 class Docker:
-    """The command `docker`, for one engine: `url` as in DOCKER_HOST, None for the one that `docker` itself would take."""
+    """The command `docker`, for one engine: `url` as in DOCKER_HOST, None for the one that `docker` takes by itself."""
 
     url: str | None = None
 
@@ -100,10 +112,11 @@ class Docker:
             raise ImagingError(self._sentence(done.stderr or done.stdout, subject))
         return done.stdout
 
-    def records(self, arguments: Sequence[str], *, subject: str = "", timeout: float = 60) -> list[Any]:
-        """The JSON values that a command prints, one a line."""
-        text = self.output([*arguments, "--format", "{{json .}}"], subject=subject, timeout=timeout)
-        return [json.loads(line) for line in text.splitlines() if line.strip()]
+    def labels(self, reference: str) -> dict[str, str]:
+        """Labels of an image that the engine has; ImagingError when it has none of that name."""
+        words = ["image", "inspect", "--format", "{{json .Config.Labels}}", reference]
+        labels = json.loads(self.output(words, subject=reference))
+        return {str(name): str(value) for name, value in (labels or {}).items()}
 
     def stream(
         self,
@@ -111,9 +124,12 @@ class Docker:
         *,
         subject: str = "",
         stdin: bytes | None = None,
-        environment: Mapping[str, str] | None = None,
-    ) -> str:
-        """Run a command whose output the user sees as it comes; that output. ImagingError with a sentence when it fails."""
+        statuses: tuple[int, ...] = (0,),
+    ) -> Finished:
+        """Run a command whose output the user sees as it comes.
+
+        ImagingError with one sentence when it ends with another status than one of `statuses`.
+        """
         said: list[str] = []
         try:
             with subprocess.Popen(
@@ -121,21 +137,19 @@ class Docker:
                 stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **(environment or {})},
             ) as process:
                 _feed(process, stdin)
                 assert process.stdout is not None
                 for line in process.stdout:
-                    text = line.decode(errors="replace")
-                    said.append(text)
-                    sys.stdout.write(text)
+                    said.append(line.decode(errors="replace"))
+                    sys.stdout.write(said[-1])
                     sys.stdout.flush()
         except FileNotFoundError:
             raise self._missing() from None
         whole = "".join(said)
-        if process.returncode:
+        if process.returncode not in statuses:
             raise ImagingError(self._sentence(whole, subject))
-        return whole
+        return Finished(process.returncode, whole)
 
     @property
     def name(self) -> str:
