@@ -10,7 +10,7 @@ import asyncio
 import json
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
@@ -81,7 +81,9 @@ class Engine:
         """Remove what is at `path`. Raises EngineError: Gone when there was nothing."""
         await self._in(self._changes, lambda: self._request("DELETE", path, query))
 
-    async def stream(self, path: str, *, method: str | None = None, **query: Any) -> AsyncIterator[dict[str, Any]]:
+    async def stream(
+        self, path: str, *, method: str | None = None, **query: Any
+    ) -> AsyncGenerator[dict[str, Any], None]:
         """The objects that the engine sends at `path`, as they come: events, or the progress of a pull or push.
 
         Ends with the engine's last word. Raises Unreachable when the connection is lost, Refused when the engine tells

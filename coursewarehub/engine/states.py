@@ -161,6 +161,7 @@ _KILLED = N_("It was killed, most likely because it used more memory than the %(
 _KILLED_BY_SOMEBODY = N_("It was killed (exit status 137).")
 _ENDED_AT_ONCE = N_("The program ended at once (exit status %(status)s).")
 _ENDED = N_("The program ended (exit status %(status)s).")
+NEVER_STARTED = N_("It was made and never started.")
 _LOST = N_("The machine %(machine)s does not answer.")
 _LEFT = N_("The machine on which it ran has left.")
 _OTHER = N_("The machine could not start it: %(words)s.")
