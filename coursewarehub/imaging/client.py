@@ -59,8 +59,13 @@ _MEANINGS: Final = (
         "registry",
     ),
     (
+        r"exec python3 failed|exec: \"(python3|/opt/courseware/verify)\"|exec /opt/courseware/verify failed",
+        "the image {subject} has no Python where its command is looked for, so that no learner's server can run "
+        "in it",
+    ),
+    (
         r"invalid reference format|not a valid repository/tag|repository name must be lowercase",
-        "{subject} is not the name of an image: write NAME:TAG or REGISTRY/NAME:TAG in lower case",
+        "`{subject}` is not the name of an image: write NAME:TAG or REGISTRY/NAME:TAG in lower case",
     ),
     (
         r"Temporary failure resolving|Could not resolve|Could not connect to|Failed to establish a new connection|"

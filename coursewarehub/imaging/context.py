@@ -33,13 +33,13 @@ def make_context(recipe: Recipe, ca: Path | None = None) -> bytes:
 def certificates(folder: Path) -> list[Path]:
     """The certificates in a folder of the user's; ImagingError with the fix when there is none."""
     if not folder.is_dir():
-        raise ImagingError(f"{folder} is not a folder: --ca wants one with certificates named *.crt")
+        raise ImagingError(f"`{folder}` is not a folder: `--ca` wants one with certificates named *.crt")
     found = sorted(file for file in folder.glob("*.crt") if file.is_file())
     if not found:
-        raise ImagingError(f"{folder} holds no *.crt file: put the certificates there in PEM form, each named *.crt")
+        raise ImagingError(f"`{folder}` holds no *.crt file: put the certificates there in PEM form, each named *.crt")
     for file in found:
         if b"-----BEGIN CERTIFICATE-----" not in file.read_bytes():
-            raise ImagingError(f"{file} is not a certificate in PEM form")
+            raise ImagingError(f"`{file}` is not a certificate in PEM form")
     return found
 
 

@@ -94,8 +94,8 @@ async def by_digest(engine: Engine, reference: str) -> str:
         found = await engine.get(f"/distribution/{reference}/json")
     except (Gone, Refused, Unreachable) as error:
         raise ImagingError(
-            f"no registry tells the digest of {reference}, so that the nodes cannot pull it; bring it into a registry that "
-            f"all nodes reach (`coursewarehub image push`) and name it with the registry: {str(error).rstrip('.')}"
+            f"no registry tells the digest of {reference}, so that the nodes cannot pull it; bring it into a registry "
+            f"that all nodes reach (`coursewarehub image push`) and name it with the registry: {str(error).rstrip('.')}"
         ) from error
     return f"{repository_of(reference)}@{found['Descriptor']['digest']}"
 

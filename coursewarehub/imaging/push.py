@@ -21,7 +21,7 @@ def push(docker: Docker, reference: str, destination: str) -> str:
     done = docker.stream(["push", target], subject=target)
     found = _DIGEST.search(done.output)
     if found is None:
-        raise ImagingError(f"{target} was pushed, but docker did not say its digest")
+        raise ImagingError(f"`{target}` was pushed, but docker did not say its digest")
     return f"{repository_of(target)}@{found[1]}"
 
 
@@ -34,7 +34,7 @@ def target_of(reference: str, destination: str) -> str:
     """
     parts = destination.rstrip("/").split("/")
     if not re.search(r"[.:]", parts[0]) and parts[0] != "localhost":
-        raise ImagingError(f"{destination} names no registry: write its host name, such as registry.example:5000")
+        raise ImagingError(f"`{destination}` names no registry: write its host name, such as registry.example:5000")
     if len(parts) > 1 and ":" in parts[-1]:
         return destination
     return f"{destination.rstrip('/')}/{_without_registry(reference)}"
