@@ -49,21 +49,27 @@ ENGINE_NO_LEADER: Final = N_(
     "The machines that start servers have lost each other. Servers that run go on; new ones start when most of the "
     "machines are back. Try again in a few minutes."
 )
+ENGINE_FAILED: Final = N_(
+    "The machine that starts servers reports an error of its own. Try again in a minute; if it happens again, tell "
+    "your instructor."
+)
 ENGINE_MISSING: Final = N_(
     "The site cannot use the Docker Engine that starts servers. Tell your instructor; `coursewarehub doctor` tells the "
     "operator what to mend."
 )
-ENGINE_REFUSED: Final = N_(
-    "The Docker Engine refused to start your server: %(reason)s. Tell your instructor; the operator has to mend it."
-)
 ENDED: Final = N_(
     "Your server ended while it was starting. %(reason)s Try once more; if it happens again, tell your instructor."
 )
+ENDED_IN_ORDER: Final = N_(
+    "Your server ended while it was starting. Try once more; if it happens again, tell your instructor."
+)
+REMOVED: Final = N_("Your server was removed while it was starting. Try again in a minute.")
 NOT_STARTED: Final = N_("Your server did not start. %(reason)s Tell your instructor what this page says.")
 TOO_SLOW: Final = N_(
     "Your server did not answer within %(seconds)s s of its start and was stopped. Try once more; if it happens again, "
     "tell your instructor."
 )
+OBSTACLE: Final = N_("No server can be started now. %(reason)s Tell your instructor; the operator has to mend it.")
 IMAGE_MISSING: Final = N_(
     "Your server could not be started: the image `%(image)s` is not there and could not be fetched. Tell your "
     "instructor; the operator can build or push it."
@@ -107,6 +113,7 @@ LOST: Final = N_(
     "your server again to go on."
 )
 GONE: Final = N_("Your server was removed by somebody else. Your files are safe; start it again to go on.")
+INTERRUPTED: Final = N_("The start of your server was interrupted. Your files are safe; start it again.")
 STOPPED: Final = N_("Your server has ended. %(reason)s Your files are safe; start it again to go on.")
 
 

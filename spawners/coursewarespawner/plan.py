@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from coursewarehub.engine.images import EITHER_COMMAND, OUR_COMMAND
 from coursewarehub.model.access import STAFF
 from coursewarehub.model.course import Course
 from coursewarehub.model.names import object_name
@@ -36,7 +37,6 @@ MATERIAL: Final = "/srv/courseware/content"
 """Where the publications of the course's material are; `current` in it is the newest."""
 
 SERVER_PORT: Final = 8888
-COMMAND: Final = ("coursewarehub-singleuser",)
 OUR_IMAGE: Final = "coursewarehub/singleuser"
 
 _FIRST_ID: Final = 100_000
@@ -174,7 +174,7 @@ def plan_container(site: Site, course: Course, member: Member, surroundings: Sur
     return ContainerPlan(
         name=server_name(surroundings.site_id, course.id, member.name, member.server),
         image=image,
-        command=COMMAND if _is_ours(image, spawner) else (),
+        command=OUR_COMMAND if _is_ours(image) else EITHER_COMMAND,
         environment=_environment(spawner, course, member, surroundings),
         labels=_labels(course, member, surroundings, image, policy),
         user=f"{uid}:{uid}",
@@ -200,12 +200,12 @@ def plan_container(site: Site, course: Course, member: Member, surroundings: Sur
     )
 
 
-def _is_ours(image: str, spawner: ContainerSpawner) -> bool:
-    """Whether an image starts our server: the site's own, or one called like ours in whatever registry."""
+def _is_ours(image: str) -> bool:
+    """Whether an image is certain to have our server, by its name in whatever registry."""
     repository = image.partition("@")[0]
     head, slash, tail = repository.rpartition("/")
     repository = f"{head}{slash}{tail.partition(':')[0]}"
-    return image == spawner.image or repository == OUR_IMAGE or repository.endswith(f"/{OUR_IMAGE}")
+    return repository == OUR_IMAGE or repository.endswith(f"/{OUR_IMAGE}")
 
 
 def _policy(spawner: ContainerSpawner, course: Course, network: CourseNetwork) -> NetworkPolicy:

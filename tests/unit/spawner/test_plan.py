@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from support.models import a_course, a_site
 
+from coursewarehub.engine.images import EITHER_COMMAND
 from coursewarehub.model import Course, Role, Site, valid_name
 from coursewarehub.model.networks import course_network
 from coursewarehub.wire import labels
@@ -73,7 +74,7 @@ CONTENT_MOUNT = Mount(f"{STORAGE}/content/alpha", "/srv/courseware/content", rea
 STUDENTS_PLAN = ContainerPlan(
     name=server_name("site-1", "alpha", "sam"),
     image="teaching/base:1",
-    command=("coursewarehub-singleuser",),
+    command=EITHER_COMMAND,
     environment=ENVIRONMENT,
     labels={
         labels.SITE: "site-1",
@@ -197,17 +198,16 @@ def test_resources_go_by_role_and_group(member: Member, memory: int, cpu: float)
 @pytest.mark.parametrize(
     ("image", "command"),
     [
-        (None, ("coursewarehub-singleuser",)),
-        ("teaching/base:1", ("coursewarehub-singleuser",)),
+        (None, EITHER_COMMAND),
         ("coursewarehub/singleuser:9.9", ("coursewarehub-singleuser",)),
         ("registry.example.org:5000/coursewarehub/singleuser@sha256:" + "0" * 64, ("coursewarehub-singleuser",)),
         ("registry.example.org:5000/coursewarehub/singleuser", ("coursewarehub-singleuser",)),
-        ("quay.io/jupyter/scipy-notebook:2026-01-05", ()),
-        ("evilcoursewarehub/singleuser:1", ()),
-        ("coursewarehub/singleuser-r:1", ()),
+        ("quay.io/jupyter/scipy-notebook:2026-01-05", EITHER_COMMAND),
+        ("evilcoursewarehub/singleuser:1", EITHER_COMMAND),
+        ("coursewarehub/singleuser-r:1", EITHER_COMMAND),
     ],
 )
-def test_foreign_images_keep_their_own_command(image: str | None, command: tuple[str, ...]) -> None:
+def test_what_starts_the_server_of_an_image(image: str | None, command: tuple[str, ...]) -> None:
     made = plan(site(), course(**({"image": image} if image else {})), SAM)
     assert (made.image, made.command) == (image or "teaching/base:1", command)
     assert made.labels[labels.IMAGE] == made.image

@@ -1,0 +1,112 @@
+"""Learners' servers as services of a Docker Swarm."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+from dockerspawner import SwarmSpawner
+
+from coursewarehub.engine import Gone
+from coursewarehub.engine.states import Condition, of_task
+from coursewarehub.wire import labels
+from coursewarespawner import messages
+from coursewarespawner.containers import ContainerSpawner, Found
+from coursewarespawner.fence import Lost
+from coursewarespawner.messages import StartFailed
+from coursewarespawner.payloads import service_payload
+from coursewarespawner.plan import ContainerPlan
+
+_CHANGE_SECONDS: Final = 30.0
+_MARGIN: Final = 15.0
+"""Seconds beyond the grace in which a machine that answers tells that a server has ended."""
+_PAUSE: Final = 0.1
+_NANO: Final = 1_000_000_000
+
+
+class CoursewareSwarmSpawner(ContainerSpawner, SwarmSpawner):
+    """A learner's server as a service with one task that Swarm never starts again by itself."""
+
+    swarm = True
+
+    async def _find(self, name: str) -> Found | None:
+        try:
+            found = await self.engine.get(f"/services/{name}")
+        except Gone:
+            return None
+        if found["Spec"]["Name"] != name:
+            return None
+        return Found(found["ID"], found["Spec"].get("Labels") or {})
+
+    async def _make(self, plan: ContainerPlan) -> str:
+        try:
+            payload = service_payload(plan, await self.engine.api())
+        except ValueError as error:
+            raise StartFailed(messages.NOT_CONFIGURED, reason=str(error)) from None
+        made = await self.engine.post("/services/create", payload, timeout=_CHANGE_SECONDS)
+        return str(made["ID"])
+
+    async def _end(self, found: Found, grace: int) -> Lost | None:
+        with contextlib.suppress(Gone):
+            await self.engine.delete(f"/services/{found.object_id}")
+        return await self._until_ended(found.labels.get(labels.SPAWN, ""), grace)
+
+    async def _until_ended(self, spawn: str, grace: int) -> Lost | None:
+        """Wait until the machine has told that the task of this start has ended; one that does not tell is lost."""
+        deadline = time.monotonic() + grace + _MARGIN
+        while True:
+            nodes = await self._node_states()
+            running = [task for task in await self._tasks_of(spawn) if self._may_run(task, nodes)]
+            if not running:
+                return None
+            silent = [task for task in running if nodes.get(task["NodeID"]) != "ready"]
+            if len(silent) == len(running) or time.monotonic() > deadline:
+                task = running[0]
+                return Lost(time.time(), await self._node_name(task["NodeID"]), task["NodeID"], spawn)
+            await asyncio.sleep(_PAUSE)
+
+    async def _tasks_of(self, spawn: str) -> list[Mapping[str, Any]]:
+        """Tasks of one start, also when its service is gone."""
+        tasks: list[Mapping[str, Any]] = await self.engine.get("/tasks", filters={"label": [f"{labels.SPAWN}={spawn}"]})
+        return tasks
+
+    @staticmethod
+    def _may_run(task: Mapping[str, Any], nodes: Mapping[str, str]) -> bool:
+        """Whether a task has, or may have, processes on a machine."""
+        if not task.get("NodeID"):
+            return False
+        condition = of_task(task["Status"]["State"], task.get("DesiredState", ""), nodes.get(task["NodeID"], "down"))
+        return not condition.is_over
+
+    async def _ended_for_certain(self, lost: Lost) -> bool:
+        """Whether its machine is back and says so, or does not know of it any more."""
+        if not lost.spawn or (await self._node_states()).get(lost.node_id) != "ready":
+            return False
+        return all(of_task(task["Status"]["State"], "", "ready") in _ENDED for task in await self._tasks_of(lost.spawn))
+
+    async def _node_states(self) -> dict[str, str]:
+        return {node["ID"]: node["Status"]["State"] for node in await self.engine.get("/nodes")}
+
+    async def _node_name(self, node_id: str) -> str:
+        try:
+            node = await self.engine.get(f"/nodes/{node_id}")
+        except Gone:
+            return ""
+        return str(node["Description"]["Hostname"])
+
+    async def _cores(self) -> int:
+        usable = [
+            node
+            for node in await self.engine.get("/nodes")
+            if node["Status"]["State"] == "ready" and node["Spec"]["Availability"] == "active"
+        ]
+        return sum(int(node["Description"]["Resources"]["NanoCPUs"]) for node in usable) // _NANO
+
+    async def _machines(self) -> int:
+        return len(await self.engine.get("/nodes"))
+
+
+_ENDED: Final = frozenset({Condition.ENDED, Condition.FAILED})

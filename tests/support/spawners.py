@@ -1,0 +1,181 @@
+"""Container spawners as a hub makes them, with a real database and nothing else of a hub; for tests with an engine."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jupyterhub import orm
+from jupyterhub.objects import Hub, Server
+from jupyterhub.user import User
+from support.engines import BASE
+
+from coursewarehub.engine.view import EngineView
+from coursewarehub.model.networks import CourseNetwork, course_network
+from coursewarehub.wire import labels
+from coursewarespawner.containers import ContainerSpawner
+from coursewarespawner.plan import ContainerPlan, Member, Mount, Surroundings, homes_folder, plan_container
+from support.models import a_course, a_site
+
+_NEW_NETWORK = 0x40000000
+
+PERL = (
+    "use IO::Socket::INET; $SIG{TERM} = sub { exit 0 }; "
+    "my $s = IO::Socket::INET->new(LocalPort => 8888, Listen => 5, ReuseAddr => 1) or die; "
+    "while (my $c = $s->accept) { print $c qq(HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\nConnection: close\\r\\n\\r\\nok); "
+    "close $c }"
+)
+SERVER = ("perl", "-e", PERL)
+"""A server in the small Debian: answers everything with 200 at port 8888."""
+
+
+@contextmanager
+def in_network(namespace: Path) -> Iterator[None]:
+    """This thread, and what it starts, is in a network namespace; others are not."""
+    library = ctypes.CDLL(None, use_errno=True)
+
+    def enter(place: str) -> None:
+        descriptor = os.open(place, os.O_RDONLY)
+        try:
+            if library.setns(descriptor, _NEW_NETWORK):
+                raise OSError(ctypes.get_errno(), f"cannot enter {place}")
+        finally:
+            os.close(descriptor)
+
+    home = os.open(f"/proc/self/task/{threading.get_native_id()}/ns/net", os.O_RDONLY)
+    try:
+        enter(str(namespace))
+        yield
+    finally:
+        library.setns(home, _NEW_NETWORK)
+        os.close(home)
+
+
+class Routes:
+    """A proxy that notes what it is asked."""
+
+    def __init__(self) -> None:
+        self.routes: dict[str, str] = {}
+        self.asked: list[str] = []
+
+    async def add_route(self, spec: str, target: str, data: dict[str, str]) -> None:
+        self.asked.append(f"add {spec} {data['user']} {target}")
+        self.routes[spec] = target
+
+    async def delete_route(self, spec: str) -> None:
+        self.asked.append(f"delete {spec}")
+        self.routes.pop(spec, None)
+
+
+@dataclass
+class FakeHub:
+    """The hub of course `alpha` of a site, as far as spawners see it."""
+
+    spawner_class: type[ContainerSpawner]
+    engine_url: str
+    kind: str
+    storage: Path
+    network: CourseNetwork | None = None
+    site_id: str = "site-1"
+    spawner_settings: dict[str, Any] = field(default_factory=dict)
+    course_settings: dict[str, Any] = field(default_factory=dict)
+    command: tuple[str, ...] = SERVER
+    change: Callable[[ContainerPlan], ContainerPlan] = lambda plan: plan
+    database: Any = field(default_factory=lambda: orm.new_session_factory("sqlite:///:memory:")())
+    hub: Hub = field(default_factory=Hub)
+    routes: Routes = field(default_factory=Routes)
+
+    def __post_init__(self) -> None:
+        self.site = a_site(
+            spawner={"kind": self.kind, "storage": str(self.storage), "image": BASE, **self.spawner_settings}
+        )
+        self.course = a_course("alpha", **self.course_settings)
+        assert self.site.spawner.kind != "local"
+        self.network = self.network or course_network(self.site_id, "alpha", self.site.spawner, 0)
+
+    def plan(self, member: Member) -> ContainerPlan:
+        """As the site's plan, with the test's image and command."""
+        from dataclasses import replace
+
+        assert self.network is not None
+        surroundings = Surroundings(self.site_id, self.storage, self.network)
+        plan = replace(plan_container(self.site, self.course, member, surroundings), command=self.command)
+        if self.kind == "swarm":
+            ready = f"node.labels.{labels.ready(self.site_id, BASE)}==true"
+            plan = replace(plan, constraints=tuple(c for c in plan.constraints if c != ready))
+        return self.change(plan)
+
+    def spawner(self, name: str = "sam", server: str = "", **settings: Any) -> Any:
+        """A spawner as JupyterHub makes it right before `start`; a second of the same server knows its state."""
+        user = self.database.query(orm.User).filter_by(name=name).first()
+        if user is None:
+            user = orm.User(name=name)
+            self.database.add(user)
+            self.database.commit()
+        if server not in user.orm_spawners:
+            self.database.add(orm.Spawner(name=server, user=user))
+            self.database.commit()
+        made = User(user, {"proxy": self.routes})._new_spawner(
+            server,
+            spawner_class=self.spawner_class,
+            hub=self.hub,
+            oauth_client_id="x",
+            engine_url=self.engine_url,
+            site_id=self.site_id,
+            course_id="alpha",
+            plan=self.plan,
+            member=lambda name, groups: Member(name, None, tuple(groups)),
+            **{"width": 2, **settings},
+        )
+        if made.orm_spawner.server is None:
+            base = f"/user/{name}/"
+            made.orm_spawner.server = orm.Server(proto="http", ip="", port=0, base_url=base, cookie_name="x")
+            self.database.commit()
+        made.server = Server(orm_server=made.orm_spawner.server)
+        made.api_token = f"token-of-{name}"
+        return made
+
+    def stopped(self, spawner: Any) -> None:
+        """What JupyterHub does when a server has ended."""
+        spawner.orm_spawner.server = None
+        spawner.clear_state()
+        spawner.orm_spawner.state = spawner.get_state()
+        self.database.commit()
+
+    def home(self, plan: ContainerPlan) -> Mount:
+        return plan.mounts[0]
+
+    def homes(self) -> Path:
+        return homes_folder(self.storage, "alpha")
+
+    def run(self, test: Callable[[], Awaitable[Any]], seconds: float = 120) -> Any:
+        """Run a test in an event loop of its own; nothing of it goes on afterwards."""
+
+        async def main() -> Any:
+            async with no_views_left(), asyncio.timeout(seconds):
+                return await test()
+
+        return asyncio.run(main())
+
+
+@asynccontextmanager
+async def no_views_left() -> AsyncIterator[None]:
+    """What was learnt of engines is forgotten, and background work ends."""
+    try:
+        yield
+    finally:
+        for task in list(ContainerSpawner._background):
+            task.cancel()
+        for view in EngineView._shared.values():
+            view.close()
+            view.engine.close()
+        EngineView._shared.clear()
+        ContainerSpawner._known.clear()
+        ContainerSpawner._taking.clear()
