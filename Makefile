@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: demo test test-fast test-long lint docs bench clean help
+.PHONY: demo test test-fast test-long lint docs bench lock clean help
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ - /'
@@ -38,6 +38,15 @@ bench: $(VENV)/dev.stamp  ## ours beside stock JupyterHub, in one run
 	$(BIN)/python -m benchmarks.hubs
 	$(BIN)/python -m benchmarks.start
 	$(BIN)/python -m benchmarks.launch_chain
+
+# For one kind of machine: Python 3.11 on x86-64, which is what the images are. uv reads PyPI and no pip settings.
+LOCK := $(BIN)/uv pip compile -q setup.cfg --generate-hashes --no-emit-package coursewarehub --python-version 3.11 \
+	--python-platform x86_64-manylinux_2_28 --no-config --custom-compile-command "make lock"
+
+lock: $(VENV)/pip.stamp  ## the lock files of the images, from the newest releases that will do: LOCK_OPTIONS=--upgrade
+	$(BIN)/python -m pip install -q uv
+	$(LOCK) $(LOCK_OPTIONS) --extra singleuser images/singleuser/requirements.in -o images/singleuser/requirements.lock
+	$(LOCK) $(LOCK_OPTIONS) --extra site --extra postgresql images/hub/requirements.in -o images/hub/requirements.lock
 
 clean:  ## forget the virtual environment and what was built
 	rm -rf $(VENV) docs/_build build *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -22,7 +22,8 @@ def make_context(recipe: Recipe, ca: Path | None = None) -> bytes:
     folder = folder_of(recipe)
     for file in sorted(folder.rglob("*")):
         if file.is_file() and "__pycache__" not in file.parts:
-            files[file.relative_to(folder).as_posix()] = (file.read_bytes(), _mode(file))
+            content = file.read_bytes()
+            files[file.relative_to(folder).as_posix()] = (content, _mode(content))
     files[f"wheel/{wheel_name()}"] = (make_wheel(recipe), 0o644)
     files["ca/README"] = (_CA_NOTE, 0o644)
     if ca is not None:
@@ -43,9 +44,9 @@ def certificates(folder: Path) -> list[Path]:
     return found
 
 
-def _mode(file: Path) -> int:
-    """Alike on every machine, whatever its umask: all may read, and run what the owner may run."""
-    return 0o755 if file.stat().st_mode & 0o100 else 0o644
+def _mode(content: bytes) -> int:
+    """Alike on every machine, whatever its umask: all may read, and run what is a script."""
+    return 0o755 if content.startswith(b"#!") else 0o644
 
 
 def _tar(files: dict[str, tuple[bytes, int]]) -> bytes:

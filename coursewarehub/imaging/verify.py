@@ -21,7 +21,7 @@ _BAD: Final = 1
 HARDENED: Final = (
     *("--init", "--network", "none", "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
     *("--user", f"{_USER}:{_USER}", "--pids-limit", "512", "--memory", "2g", "--shm-size", "64m"),
-    *("--tmpfs", "/tmp:size=256m,mode=1777", "--tmpfs", "/var/tmp:size=64m,mode=1777"),  # noqa: S108 - in a container
+    *("--tmpfs", "/tmp:size=256m,mode=1777,exec", "--tmpfs", "/var/tmp:size=64m,mode=1777"),  # noqa: S108 - in a container
     *("--tmpfs", "/run:size=16m,mode=1777", "--tmpfs", f"{_HOME}:size=256m,mode=0700,uid={_USER},gid={_USER}"),
     *("--workdir", _HOME, "--env", f"HOME={_HOME}", "--env", "USER=learner", "--env", "LOGNAME=learner"),
     *("--env", "JUPYTER_RUNTIME_DIR=/tmp/jupyter-runtime"),

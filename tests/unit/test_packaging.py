@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import shutil
 import subprocess
 import sys
@@ -25,7 +26,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     source.mkdir()
     for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
-    for name in ("coursewarehub", "authenticators", "spawners"):
+    for name in ("coursewarehub", "authenticators", "spawners", "images"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
     command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(folder)]
     done = subprocess.run([*command, str(source)], capture_output=True, text=True, timeout=120, check=False)
@@ -42,13 +43,32 @@ def test_wheel_holds_every_file_of_the_packages(wheel: zipfile.ZipFile) -> None:
         for file in folder.rglob("*")
         if file.is_file() and "__pycache__" not in file.parts
     }
-    held = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    held = {name for name in wheel.namelist() if ".dist-info/" not in name and ".data/" not in name}
     assert held == expected
+
+
+@pytest.mark.slow
+def test_wheel_holds_what_images_are_built_from(wheel: zipfile.ZipFile) -> None:
+    folder = ROOT / "images"
+    expected = {
+        file.relative_to(folder).as_posix()
+        for image in ("hub", "singleuser")
+        for file in (folder / image).rglob("*")
+        if file.is_file() and "__pycache__" not in file.parts
+    }
+    parts = (name.partition(".data/data/share/coursewarehub/images/") for name in wheel.namelist())
+    assert {name for _, found, name in parts if found} == expected
 
 
 @pytest.mark.slow
 def test_jupyterhub_finds_our_classes(wheel: zipfile.ZipFile) -> None:
     (name,) = (name for name in wheel.namelist() if name.endswith("entry_points.txt"))
     text = wheel.read(name).decode()
-    assert "[jupyterhub.authenticators]\ncourseware-dummy = coursewareauthenticator.dummy:" in text
-    assert "[jupyterhub.spawners]\ncourseware-local = coursewarespawner.local:" in text
+    config = configparser.ConfigParser(delimiters=("=",))
+    config.read_string(text)
+    found = {
+        group: {name: target.partition(":")[0] for name, target in config[group].items()} for group in config.sections()
+    }
+    assert found["jupyterhub.authenticators"] == {"courseware-dummy": "coursewareauthenticator.dummy"}
+    kinds = ("docker", "local", "swarm")
+    assert found["jupyterhub.spawners"] == {f"courseware-{kind}": f"coursewarespawner.{kind}" for kind in kinds}
