@@ -239,7 +239,7 @@ def test_s5_a_slow_survey_does_not_undo_what_is_newer(
         await view.wait_for("ann", lambda seen: seen.condition is STARTING, 5)
         spawns = set()
         while not survey.done() or len(spawns) == 0:
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0)
             spawns.add(view.observations["ann"].spawn)
         assert spawns == {"start-9"}
 
