@@ -85,7 +85,7 @@ class LearnerServerApp(ServerApp):
 
     def stop(self, from_signal: bool = False) -> None:
         """End as told."""
-        type(self).told_to_stop = True
+        LearnerServerApp.told_to_stop = True  # not of type(self), which JupyterHub may have made a subclass
         super().stop(from_signal)
 
     async def _cleanup(self) -> None:
