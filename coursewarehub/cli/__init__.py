@@ -40,6 +40,8 @@ NOUNS = (
     Noun("check", "check the configuration"),
     Noun("status", "show what runs"),
     Noun("course", "list, create, show, open, close or archive courses"),
+    Noun("deploy", "make a swarm run the site"),
+    Noun("node", "list, drain or resume the nodes of the swarm"),
     Noun("plan", "compute what so many students need"),
     Noun("image", "build, verify, push or pre-pull the images"),
     Noun("schema", "print the JSON Schema, reference or example of the files"),

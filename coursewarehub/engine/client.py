@@ -277,7 +277,7 @@ def _image(call: Call, query: Mapping[str, Any], body: Any) -> str | None:
     """Image whose registry the engine may have to ask."""
     if call.path == "/images/create":
         return query.get("fromImage")
-    if call.path.startswith("/images/") and call.path.endswith("/push"):
+    if call.path.startswith("/distribution/") or (call.path.startswith("/images/") and call.path.endswith("/push")):
         return call.object_name
     if call.path.startswith("/services/") and isinstance(body, Mapping):
         image = body.get("TaskTemplate", {}).get("ContainerSpec", {}).get("Image")

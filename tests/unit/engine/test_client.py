@@ -301,6 +301,17 @@ def test_other_registries_get_no_credentials(fake: FakeEngine, engine: Engine, r
     assert "X-Registry-Auth" not in fake.asked_for("/services/create")[0].headers
 
 
+@pytest.mark.usefixtures("docker_login")
+def test_a_registry_that_is_asked_about_an_image_gets_its_credentials(
+    fake: FakeEngine, engine: Engine, run: Run
+) -> None:
+    path = "/distribution/registry.example:5000/a/b:c/json"
+    fake.on("GET", path, {"Descriptor": {}})
+    run(engine.get(path))
+    header = fake.asked_for(path)[0].headers["X-Registry-Auth"]
+    assert json.loads(base64.urlsafe_b64decode(header))["password"] == "pass word"
+
+
 def test_a_push_always_has_the_header(fake: FakeEngine, engine: Engine, run: Run) -> None:
     fake.on("POST", "/images/r.example/a/push", Answer(parts=iter([b'{"status": "pushed"}\n'])))
 
