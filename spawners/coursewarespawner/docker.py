@@ -147,7 +147,7 @@ class CoursewareDockerSpawner(ContainerSpawner):
             pull = self._pulls[key] = Pull()
             pull.done = self._in_background(self._fetch(image, pull))
         while not pull.done.done():
-            self._show(15, messages.PULLING, percent=pull.percent)
+            self._teller.show(15, messages.PULLING, percent=pull.percent)
             await asyncio.wait({pull.done}, timeout=0.5)
         try:
             pull.done.result()

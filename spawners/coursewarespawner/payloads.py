@@ -16,11 +16,11 @@ _SHARES: Final = 1024
 _SHM: Final = "/dev/shm"  # noqa: S108 - in the container, which is the learner's alone
 _EXECUTABLE: Final = frozenset({"/tmp"})  # noqa: S108
 """Temporary folders from which programs may run: compilers and packages with native parts unpack themselves there."""
+_EVERYBODYS: Final = frozenset({"/tmp", "/var/tmp"})  # noqa: S108
+"""Temporary folders with the mode that everybody knows; the others are the learner's own."""
 
 _SERVICE_PRIVILEGES: Final = (1, 44)
 """The first API that can forbid new privileges in a service."""
-_SERVICE_TMPFS_OPTIONS: Final = (1, 46)
-"""The first API that can choose the mount options of a service's temporary folder."""
 GPU_RESOURCE: Final = "NVIDIA-GPU"
 """What a node's `node-generic-resources` call a graphics processor."""
 
@@ -69,7 +69,7 @@ def _host_configuration(plan: ContainerPlan) -> dict[str, Any]:
             }
             for mount in plan.mounts
         ],
-        "Tmpfs": {path: _tmpfs_options(path, size) for path, size in plan.tmpfs.items()},
+        "Tmpfs": {path: _tmpfs_options(plan, path) for path in plan.tmpfs},
         "GroupAdd": list(plan.groups),
         "ExtraHosts": [f"{name}:{address}" for name, address in plan.hosts.items()],
         "LogConfig": {"Type": "json-file", "Config": _log_options(plan)},
@@ -125,33 +125,27 @@ def _container_spec(plan: ContainerPlan, api: tuple[int, int]) -> dict[str, Any]
         "Ulimits": _ulimits(plan),
         "Hosts": [f"{address} {name}" for name, address in plan.hosts.items()],
         "StopGracePeriod": plan.stop_grace * _NANO,
-        "Mounts": _service_mounts(plan, api),
+        "Mounts": _service_mounts(plan),
         **({"Privileges": {"NoNewPrivileges": True}} if api >= _SERVICE_PRIVILEGES else {}),
     }
 
 
-def _service_mounts(plan: ContainerPlan, api: tuple[int, int]) -> list[dict[str, Any]]:
+def _service_mounts(plan: ContainerPlan) -> list[dict[str, Any]]:
     binds = [
         {"Type": "bind", "Source": mount.source, "Target": mount.target, "ReadOnly": mount.read_only}
         for mount in plan.mounts
     ]
-    temporary = [_service_tmpfs(path, size, api) for path, size in plan.tmpfs.items()]
+    temporary = [_service_tmpfs(plan, path) for path in plan.tmpfs]
     shared = {"Type": "tmpfs", "Target": _SHM, "TmpfsOptions": {"SizeBytes": plan.shared_memory, "Mode": 0o1777}}
     return [*binds, *temporary, shared]
 
 
-def _service_tmpfs(path: str, size: int, api: tuple[int, int]) -> dict[str, Any]:
-    """A temporary folder of a service: nothing runs from it unless that is asked for.
+def _service_tmpfs(plan: ContainerPlan, path: str) -> dict[str, Any]:
+    """A temporary folder of a service: a volume without a name, on a tmpfs, which Swarm removes with the container.
 
-    Before it could be asked for, what takes its place is a volume without a name, on a tmpfs, which Swarm removes with
-    the container.
+    Of a service's own tmpfs, older engines can say neither whose it is nor whether programs may run from it.
     """
-    options = {"SizeBytes": size, "Mode": 0o1777}
-    if path not in _EXECUTABLE:
-        return {"Type": "tmpfs", "Target": path, "TmpfsOptions": options}
-    if api >= _SERVICE_TMPFS_OPTIONS:
-        return {"Type": "tmpfs", "Target": path, "TmpfsOptions": {**options, "Options": [["exec"]]}}
-    on_tmpfs = {"type": "tmpfs", "device": "tmpfs", "o": f"size={size},mode=1777,nosuid,nodev"}
+    on_tmpfs = {"type": "tmpfs", "device": "tmpfs", "o": _tmpfs_options(plan, path)}
     return {
         "Type": "volume",
         "Target": path,
@@ -183,8 +177,10 @@ def _ulimits(plan: ContainerPlan) -> list[dict[str, Any]]:
     return [{"Name": name, "Soft": limit, "Hard": limit} for name, limit in limits.items()]
 
 
-def _tmpfs_options(path: str, size: int) -> str:
-    return f"size={size},mode=1777,nosuid,nodev,{'exec' if path in _EXECUTABLE else 'noexec'}"
+def _tmpfs_options(plan: ContainerPlan, path: str) -> str:
+    uid, _, gid = plan.user.partition(":")
+    whose = "mode=1777" if path in _EVERYBODYS else f"mode=0755,uid={uid},gid={gid}"
+    return f"size={plan.tmpfs[path]},{whose},nosuid,nodev,{'exec' if path in _EXECUTABLE else 'noexec'}"
 
 
 def _log_options(plan: ContainerPlan) -> dict[str, str]:

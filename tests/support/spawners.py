@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import json
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from jupyterhub import orm
 from jupyterhub.objects import Hub, Server
 from jupyterhub.user import User
-from support.engines import BASE
 
 from coursewarehub.engine.view import EngineView
 from coursewarehub.model.networks import CourseNetwork, course_network
 from coursewarehub.wire import labels
 from coursewarespawner.containers import ContainerSpawner
-from coursewarespawner.plan import ContainerPlan, Member, Mount, Surroundings, homes_folder, plan_container
+from coursewarespawner.plan import ContainerPlan, Member, Surroundings, homes_folder, plan_container
+from coursewarespawner.watch import until_it_answers
+from support.engines import BASE
 from support.models import a_course, a_site
 
 _NEW_NETWORK = 0x40000000
@@ -29,8 +34,8 @@ _NEW_NETWORK = 0x40000000
 PERL = (
     "use IO::Socket::INET; $SIG{TERM} = sub { exit 0 }; "
     "my $s = IO::Socket::INET->new(LocalPort => 8888, Listen => 5, ReuseAddr => 1) or die; "
-    "while (my $c = $s->accept) { print $c qq(HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\nConnection: close\\r\\n\\r\\nok); "
-    "close $c }"
+    "while (my $c = $s->accept) { "
+    "print $c qq(HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\nConnection: close\\r\\n\\r\\nok); close $c }"
 )
 SERVER = ("perl", "-e", PERL)
 """A server in the small Debian: answers everything with 200 at port 8888."""
@@ -88,11 +93,16 @@ class FakeHub:
     course_settings: dict[str, Any] = field(default_factory=dict)
     command: tuple[str, ...] = SERVER
     change: Callable[[ContainerPlan], ContainerPlan] = lambda plan: plan
-    database: Any = field(default_factory=lambda: orm.new_session_factory("sqlite:///:memory:")())
-    hub: Hub = field(default_factory=Hub)
+    database_url: str = "sqlite:///:memory:"
+    hub: Hub = field(default_factory=lambda: Hub(base_url="/hub/"))
     routes: Routes = field(default_factory=Routes)
+    database: Any = None
 
     def __post_init__(self) -> None:
+        self.database = orm.new_session_factory(self.database_url)()
+        if not self.database.query(orm.OAuthClient).count():
+            self.database.add(orm.OAuthClient(identifier="jupyterhub"))
+            self.database.commit()
         self.site = a_site(
             spawner={"kind": self.kind, "storage": str(self.storage), "image": BASE, **self.spawner_settings}
         )
@@ -102,8 +112,6 @@ class FakeHub:
 
     def plan(self, member: Member) -> ContainerPlan:
         """As the site's plan, with the test's image and command."""
-        from dataclasses import replace
-
         assert self.network is not None
         surroundings = Surroundings(self.site_id, self.storage, self.network)
         plan = replace(plan_container(self.site, self.course, member, surroundings), command=self.command)
@@ -127,12 +135,7 @@ class FakeHub:
             spawner_class=self.spawner_class,
             hub=self.hub,
             oauth_client_id="x",
-            engine_url=self.engine_url,
-            site_id=self.site_id,
-            course_id="alpha",
-            plan=self.plan,
-            member=lambda name, groups: Member(name, None, tuple(groups)),
-            **{"width": 2, **settings},
+            **{**self._settings(), **settings},
         )
         if made.orm_spawner.server is None:
             base = f"/user/{name}/"
@@ -142,15 +145,22 @@ class FakeHub:
         made.api_token = f"token-of-{name}"
         return made
 
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "engine_url": self.engine_url,
+            "site_id": self.site_id,
+            "course_id": "alpha",
+            "plan": self.plan,
+            "member": lambda name, groups: Member(name, None, tuple(groups)),
+            "width": 2,
+        }
+
     def stopped(self, spawner: Any) -> None:
         """What JupyterHub does when a server has ended."""
         spawner.orm_spawner.server = None
         spawner.clear_state()
         spawner.orm_spawner.state = spawner.get_state()
         self.database.commit()
-
-    def home(self, plan: ContainerPlan) -> Mount:
-        return plan.mounts[0]
 
     def homes(self) -> Path:
         return homes_folder(self.storage, "alpha")
@@ -179,3 +189,39 @@ async def no_views_left() -> AsyncIterator[None]:
         EngineView._shared.clear()
         ContainerSpawner._known.clear()
         ContainerSpawner._taking.clear()
+
+
+@contextmanager
+def hub_process(hub: FakeHub, count: int) -> Iterator[subprocess.Popen[bytes]]:
+    """A hub in a process of its own that starts so many servers and whose end nobody prepares; in this network."""
+    here = Path(__file__).parents[1]
+    path = os.pathsep.join([str(here), str(here.parent)])
+    network = json.dumps(asdict(hub.network))  # type: ignore[arg-type]
+    arguments = [hub.kind, hub.engine_url, str(hub.storage), hub.database_url, network, str(count)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "support.killed_hub", *arguments], env={**os.environ, "PYTHONPATH": path}
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+async def taken_over(hub: FakeHub, count: int, patience: float = 10) -> list[Any]:
+    """The servers that a restarted hub has as running; what it finds without an answer it stops, as JupyterHub does."""
+
+    async def take(spawner: Any) -> Any:
+        if await spawner.poll() is not None:
+            return None
+        url = urlsplit(await spawner.get_url())
+        try:
+            async with asyncio.timeout(patience):
+                await until_it_answers(str(url.hostname), url.port or 0)
+        except TimeoutError:
+            await spawner.stop()
+            return None
+        return spawner
+
+    found = await asyncio.gather(*(take(hub.spawner(f"student-{number}")) for number in range(count)))
+    return [spawner for spawner in found if spawner is not None]
