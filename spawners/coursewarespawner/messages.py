@@ -65,6 +65,10 @@ ENDED_IN_ORDER: Final = N_(
 )
 REMOVED: Final = N_("Your server was removed while it was starting. Try again in a minute.")
 NOT_STARTED: Final = N_("Your server did not start. %(reason)s Tell your instructor what this page says.")
+NO_MACHINE_READY: Final = N_(
+    "No machine is ready for this course: its image %(image)s or its folder is missing there. Try again in a minute; "
+    "if it stays so, tell your instructor."
+)
 TOO_SLOW: Final = N_(
     "Your server did not answer within %(seconds)s s of its start and was stopped. Try once more; if it happens again, "
     "tell your instructor."

@@ -84,7 +84,9 @@ class ContainerPlan:
 
     Sizes in bytes, processors in cores, times in seconds. An empty `command` is the image's own. `hosts` are names
     that resolve to the given addresses. `user` is `uid:gid`, `groups` are further group ids. `policy` is what the
-    container may reach; None leaves its network alone.
+    container may reach; None leaves its network alone. `ready` is the label that machines have (`true`) on which it
+    may start. It is looked at when it starts and is no constraint, because a swarm ends what runs on a machine whose
+    labels no longer fit.
     """
 
     name: str
@@ -112,6 +114,7 @@ class ContainerPlan:
     hosts: Mapping[str, str] = field(default_factory=dict)
     constraints: tuple[str, ...] = ()
     preferences: tuple[str, ...] = ()
+    ready: str | None = None
     stop_grace: int = _STOP_SECONDS
     log_bytes: int = 10 * _MIB
     log_files: int = 3
@@ -170,7 +173,7 @@ def plan_container(site: Site, course: Course, member: Member, surroundings: Sur
     uid = learner_id(surroundings.site_id, course.id, member.name)
     image = course.image or spawner.image
     policy = _policy(spawner, course, surroundings.network)
-    placement = _placement(spawner, course, surroundings.site_id, image)
+    placement = _placement(spawner, course)
     return ContainerPlan(
         name=server_name(surroundings.site_id, course.id, member.name, member.server),
         image=image,
@@ -195,6 +198,7 @@ def plan_container(site: Site, course: Course, member: Member, surroundings: Sur
         network=surroundings.network.name,
         constraints=placement.constraints,
         preferences=placement.prefer,
+        ready=labels.ready(surroundings.site_id, image) if isinstance(spawner, SwarmSpawner) else None,
         runtime=spawner.runtime,
         policy=policy,
     )
@@ -275,12 +279,11 @@ def _temporary(resources: EffectiveResources) -> dict[str, int]:
     return {"/tmp": resources.temporary, "/var/tmp": 64 * _MIB, "/run": 16 * _MIB}  # noqa: S108 - see above
 
 
-def _placement(spawner: ContainerSpawner, course: Course, site_id: str, image: str) -> Placement:
-    """On a swarm: nodes that the site and the course allow and that the site has found ready for the image."""
+def _placement(spawner: ContainerSpawner, course: Course) -> Placement:
+    """On a swarm: nodes that the site and the course allow."""
     if not isinstance(spawner, SwarmSpawner):
         return Placement()
-    ready = (f"node.labels.{labels.ready(site_id, image)}==true", f"node.labels.{labels.DRAINING}!=true")
     return Placement(
-        constraints=tuple(dict.fromkeys((*spawner.placement.constraints, *course.placement.constraints, *ready))),
+        constraints=tuple(dict.fromkeys((*spawner.placement.constraints, *course.placement.constraints))),
         prefer=tuple(dict.fromkeys((*course.placement.prefer, *spawner.placement.prefer))),
     )

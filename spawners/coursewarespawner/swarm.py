@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from dockerspawner import SwarmSpawner
@@ -42,8 +43,11 @@ class CoursewareSwarmSpawner(ContainerSpawner, SwarmSpawner):
         return Found(found["ID"], found["Spec"].get("Labels") or {})
 
     async def _make(self, plan: ContainerPlan) -> str:
+        placed = kept_from_unready(plan, await self.engine.get("/nodes"))
+        if placed is None:
+            raise StartFailed(messages.NO_MACHINE_READY, image=plan.image)
         try:
-            payload = service_payload(plan, await self.engine.api())
+            payload = service_payload(placed, await self.engine.api())
         except ValueError as error:
             raise StartFailed(messages.NOT_CONFIGURED, reason=str(error)) from None
         made = await self.engine.post("/services/create", payload, timeout=_CHANGE_SECONDS)
@@ -107,6 +111,24 @@ class CoursewareSwarmSpawner(ContainerSpawner, SwarmSpawner):
 
     async def _machines(self) -> int:
         return len(await self.engine.get("/nodes"))
+
+
+def kept_from_unready(plan: ContainerPlan, nodes: Iterable[Mapping[str, Any]]) -> ContainerPlan | None:
+    """The plan with constraints that keep it from machines that are not ready for it; None when no machine is.
+
+    Machines are named by id: what is said of them later ends nothing that runs there.
+    """
+    if plan.ready is None:
+        return plan
+    nodes = list(nodes)
+    unready = [node["ID"] for node in nodes if not _is_ready(node["Spec"].get("Labels") or {}, plan.ready)]
+    if len(unready) == len(nodes):
+        return None
+    return replace(plan, constraints=(*plan.constraints, *(f"node.id!={node}" for node in sorted(unready))))
+
+
+def _is_ready(node_labels: Mapping[str, str], ready: str) -> bool:
+    return node_labels.get(ready) == "true" and node_labels.get(labels.DRAINING) != "true"
 
 
 _ENDED: Final = frozenset({Condition.ENDED, Condition.FAILED})

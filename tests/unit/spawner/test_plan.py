@@ -28,6 +28,7 @@ from coursewarespawner.plan import (
     plan_container,
     server_name,
 )
+from coursewarespawner.swarm import kept_from_unready
 
 MIB = 1024**2
 GIB = 1024**3
@@ -240,17 +241,41 @@ def test_on_a_swarm_only_nodes_that_are_ready() -> None:
     assert made.constraints == (
         "node.labels.zone==campus",
         "node.role!=manager",
-        f"node.labels.{labels.ready('site-1', 'teaching/base:1')}==true",
-        "node.labels.courseware.draining!=true",
     )
+    assert made.ready == labels.ready("site-1", "teaching/base:1")
     assert made.preferences == ("node.labels.rack", "node.labels.zone")
     assert made.environment["COURSEWARE_LEASE_SECONDS"] == "90"
     assert made.policy is not None and made.policy.site == "10.180.0.10"
 
 
+def node(name: str, **its_labels: str) -> dict[str, Any]:
+    return {"ID": name, "Spec": {"Labels": its_labels or None}}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "constraints"),
+    [
+        ([node("a", ready="true"), node("b", ready="true")], ()),
+        ([node("b"), node("a", ready="true"), node("c", ready="false")], ("node.id!=b", "node.id!=c")),
+        ([node("a", ready="true"), node("b", ready="true", **{labels.DRAINING: "true"})], ("node.id!=b",)),
+        ([node("a"), node("b", other="true")], None),
+        ([], None),
+    ],
+)
+def test_a_start_is_kept_from_machines_that_are_not_ready(
+    nodes: list[dict[str, Any]], constraints: tuple[str, ...] | None
+) -> None:
+    """By their ids, so that a label that is withdrawn later ends no running server."""
+    planned = replace(plan(site(kind="swarm"), course(), SAM), ready="ready", constraints=("node.role!=manager",))
+    placed = kept_from_unready(planned, nodes)
+    wanted = None if constraints is None else ("node.role!=manager", *constraints)
+    assert (placed.constraints if placed else None) == wanted
+    assert kept_from_unready(replace(planned, ready=None), nodes) == replace(planned, ready=None)
+
+
 def test_one_host_has_no_placement_and_no_lease() -> None:
     made = plan(site(), course(placement={"constraints": ["node.role!=manager"]}), SAM)
-    assert (made.constraints, made.preferences) == ((), ())
+    assert (made.constraints, made.preferences, made.ready) == ((), (), None)
     assert made.environment["COURSEWARE_LEASE_SECONDS"] == "0"
 
 
