@@ -9,6 +9,8 @@ import sys
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+from coursewarehub.singleuser import lean
+
 # jsonschema suppresses the ImportError of this optional package, whose import alone costs about a second.
 sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 
@@ -24,6 +26,7 @@ def entry() -> int:
     except OSError as error:
         print(f"The server cannot listen at {os.environ.get('JUPYTERHUB_SERVICE_URL')}: {error}", file=sys.stderr)
         return 1
+    lean.import_jupyterhub()
     from coursewarehub.singleuser.main import main
 
     return main(dict(os.environ), listening)
