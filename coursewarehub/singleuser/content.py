@@ -204,6 +204,12 @@ class CourseContentsManager(AsyncLargeFileManager):
         if any(self._is_read_only(path) for path in paths):
             raise HTTPError(403, messages.choose(messages.READ_ONLY))
 
+    def _refuse_taking_away(self, path: str) -> None:
+        """The folders that the course puts into a home stay there: what is in them is not one person's."""
+        wanted = Path(os.path.normpath(Path(self.root_dir) / path.strip("/")))
+        if str(wanted) in {os.environ.get(name) for name in (names.HOMES, names.SHARED)}:
+            raise HTTPError(403, messages.choose(messages.COURSE_FOLDER))
+
     @contextlib.contextmanager
     def perm_to_403(self, os_path: str = "") -> Iterator[None]:
         """What the operating system does not permit is refused with a sentence (403)."""
@@ -247,11 +253,13 @@ class CourseContentsManager(AsyncLargeFileManager):
     async def delete_file(self, path: str) -> None:
         """Delete, except in `course/` (403)."""
         self._refuse(path)
+        self._refuse_taking_away(path)
         await super().delete_file(path)
 
     async def rename_file(self, old_path: str, new_path: str) -> None:
         """Rename, except from or into `course/` (403)."""
         self._refuse(old_path, new_path)
+        self._refuse_taking_away(old_path)
         await super().rename_file(old_path, new_path)
 
     async def copy(self, from_path: str, to_path: str | None = None) -> Any:
@@ -265,8 +273,10 @@ class CourseContentsManager(AsyncLargeFileManager):
         return await super().create_checkpoint(path)
 
     async def list_checkpoints(self, path: str) -> Any:
-        """The checkpoints; none in `course/`, where looking must not write."""
-        return [] if self._is_course(path) else await super().list_checkpoints(path)
+        """The checkpoints; none in `course/` and on read-only storage, where looking must not write."""
+        if self._is_course(path) or self._is_read_only(path):
+            return []
+        return await super().list_checkpoints(path)
 
     async def delete_checkpoint(self, checkpoint_id: str, path: str) -> Any:
         """Delete a checkpoint, except in `course/` (403)."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +50,24 @@ def children(pid: int) -> set[int]:
     return found
 
 
+@dataclass(frozen=True)
+class Running:
+    """The process of a kernel, told apart from a later one by its start time."""
+
+    pid: int
+    start: int
+
+    @classmethod
+    def of(cls, pid: int | None) -> Running | None:
+        """The process with this pid, if it runs."""
+        process = subtree.look(pid) if pid is not None else None
+        return None if process is None or process.state in "ZX" else cls(process.pid, process.start)
+
+
+launched: deque[tuple[str, Running]] = deque(maxlen=100)
+"""Kernels' processes that were started since the watch last looked; one may have died already."""
+
+
 class CoursewareKernelManager(ServerKernelManager):
     """A kernel that goes before its server when memory is short."""
 
@@ -65,9 +84,10 @@ class CoursewareKernelManager(ServerKernelManager):
         return restarted
 
     def _step_forward(self) -> None:
-        pid = pid_of(self)
-        if pid is not None:
-            first_to_go(pid)
+        process = Running.of(pid_of(self))
+        if process is not None and self.kernel_id is not None:
+            first_to_go(process.pid)
+            launched.append((self.kernel_id, process))
 
 
 def pid_of(kernel: Any) -> int | None:
@@ -112,20 +132,6 @@ class MemoryGroup:
         return limit if limit < _NO_LIMIT else None
 
 
-@dataclass(frozen=True)
-class Running:
-    """The process of a kernel, told apart from a later one by its start time."""
-
-    pid: int
-    start: int
-
-    @classmethod
-    def of(cls, pid: int | None) -> Running | None:
-        """The process with this pid, if it runs."""
-        process = subtree.look(pid) if pid is not None else None
-        return None if process is None or process.state in "ZX" else cls(process.pid, process.start)
-
-
 def told(names: Iterable[str], limit: int) -> list[dict[str, str]]:
     """What the learner is told when these notebooks' kernels died of memory; none: another program did."""
     size = messages.memory_size(limit)
@@ -159,7 +165,9 @@ class MemoryWatch:
         for child in children(os.getpid()):
             first_to_go(child)
         kills = self._group.kills() or 0
-        dead = [kernel for kernel, process in self._running.items() if Running.of(process.pid) != process]
+        started = [*self._running.items(), *launched]
+        launched.clear()
+        dead = {kernel: None for kernel, process in started if Running.of(process.pid) != process}
         if kills > self._seen:
             # Counted before the process is gone: without a dead kernel, look once more before blaming another program.
             self._puzzled = not dead and not self._puzzled

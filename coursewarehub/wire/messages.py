@@ -66,6 +66,12 @@ READ_ONLY: Final[Sentence] = {
     "fr": "Ce dossier est en lecture seule : travaillez sur une copie dans votre propre dossier.",
 }
 
+COURSE_FOLDER: Final[Sentence] = {
+    "en": "This folder belongs to the course: it cannot be renamed, moved or deleted.",
+    "ja": "このフォルダはコースのものです。名前の変更、移動、削除はできません。",
+    "fr": "Ce dossier appartient au cours : il ne peut être ni renommé, ni déplacé, ni supprimé.",
+}
+
 NOT_YOURS: Final[Sentence] = {
     "en": "This file or folder is not open to you: ask the person it belongs to.",
     "ja": "このファイルまたはフォルダを開く権限がありません。所有者に依頼してください。",

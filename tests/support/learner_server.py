@@ -122,6 +122,8 @@ class LearnerServer:
         self.url = f"http://127.0.0.1:{self.port}{self.prefix}"
         self.log = home.parent / f"{home.name}.log"
         self.variables = variables
+        self.through: list[str] = []
+        """A command that the server is started through, such as `setpriv`."""
         self.process: subprocess.Popen[bytes] | None = None
         home.mkdir(exist_ok=True)
 
@@ -148,7 +150,7 @@ class LearnerServer:
 
     def launch(self) -> Self:
         """Start the process, without waiting for it."""
-        command = [sys.executable, "-m", "coursewarehub.singleuser"]
+        command = [*self.through, sys.executable, "-m", "coursewarehub.singleuser"]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 command, cwd=self.home, env=self.environment(), stdout=log, stderr=log, start_new_session=True
@@ -178,10 +180,12 @@ class LearnerServer:
         return self.request("PUT", f"api/contents/{name}", json={"type": "file", "format": "text", "content": text})
 
     def start_kernel(self, notebook: str = "") -> ServerKernel:
-        if not notebook:
-            return ServerKernel(self, self.request("POST", "api/kernels", json={"name": "python3"}).json()["id"])
-        session = {"path": notebook, "name": notebook, "type": "notebook", "kernel": {"name": "python3"}}
-        return ServerKernel(self, self.request("POST", "api/sessions", json=session).json()["kernel"]["id"])
+        path, body = "kernels", {"name": "python3"}  # type: tuple[str, dict[str, Any]]
+        if notebook:
+            path, body = "sessions", {"path": notebook, "name": notebook, "type": "notebook", "kernel": body}
+        answer = self.request("POST", f"api/{path}", json=body)
+        assert answer.status_code == 201, (answer.text, self.said())
+        return ServerKernel(self, (answer.json()["kernel"] if notebook else answer.json())["id"])
 
     def wait(self, seconds: float = 40) -> int:
         assert self.process is not None
@@ -220,6 +224,14 @@ class ServerKernel(Kernel):
         self._socket = websocket.create_connection(
             url, timeout=60, header={"Authorization": f"token {OWN_TOKEN}"}, suppress_origin=True
         )
+
+    def send(self, code: str) -> None:
+        """Have a cell run, without waiting for its end."""
+        assert self._socket is not None
+        header = {"msg_id": "sent", "msg_type": "execute_request", "session": "t", "username": "", "version": "5.3"}
+        content = {"code": code, "silent": False, "store_history": False, "user_expressions": {}, "allow_stdin": False}
+        message = {"header": header, "parent_header": {}, "metadata": {}, "content": content, "channel": "shell"}
+        self._socket.send(json.dumps(message))
 
 
 def descendants(root: int) -> list[int]:

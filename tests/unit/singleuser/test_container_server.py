@@ -278,7 +278,7 @@ def test_d03_sigterm_ends_in_time_with_nothing_half_written(tmp_path: Path, hub:
             "import subprocess; subprocess.Popen(['sh', '-c', \"trap '' TERM HUP INT; sleep 600\"])"
         )
         kernels[0].connect()
-        send(kernels[0], "while True: pass")
+        kernels[0].send("while True: pass")
         content = "x" * 3_000_000
         assert server.save("big.txt", content).status_code == 201
         begin = time.monotonic()
@@ -288,13 +288,6 @@ def test_d03_sigterm_ends_in_time_with_nothing_half_written(tmp_path: Path, hub:
         assert not any(alive(pid) for pid in pids)
         assert (server.home / "big.txt").read_text() == content
         assert list(server.home.glob(".~*")) == []
-
-
-def send(kernel: object, code: str) -> None:
-    header = {"msg_id": "m", "msg_type": "execute_request", "session": "t", "username": "", "version": "5.3"}
-    content = {"code": code, "silent": False, "store_history": False, "user_expressions": {}, "allow_stdin": False}
-    message = {"header": header, "parent_header": {}, "metadata": {}, "content": content, "channel": "shell"}
-    kernel._socket.send(json.dumps(message))  # type: ignore[attr-defined]
 
 
 def test_f25_shut_down_from_the_menu_ends_the_process(tmp_path: Path, hub: FakeHub) -> None:
