@@ -6,15 +6,16 @@ import argparse
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from coursewarehub.cli import Subparsers
     from coursewarehub.model import LoadedSite
+    from coursewarehub.state.folders import SiteFolders
 
 _NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "ceph", "glusterfs", "lustre"})
 _LEAST_DISK = 1 << 30
@@ -54,6 +55,8 @@ def run(args: argparse.Namespace) -> int:
 def findings(root: Path) -> Iterator[Finding]:
     """Everything worth telling about the machine and the site."""
     from coursewarehub.model import ConfigurationError, check_site, load_site
+    from coursewarehub.site.status import ask
+    from coursewarehub.state.folders import SiteFolders
 
     yield from machine()
     try:
@@ -66,10 +69,13 @@ def findings(root: Path) -> Iterator[Finding]:
         yield Finding(Level.GOOD, f"the configuration is valid (courses: {len(loaded.courses)})")
     except ConfigurationError as error:
         yield from (Finding(Level.BAD, str(problem)) for problem in error.problems)
+    folders = SiteFolders.of(root, loaded.site)
     yield from disk(root, Path("/proc/self/mounts").read_text())
     yield from exposure(loaded)
     yield from local_spawner(loaded)
-    yield from running(root)
+    status = ask(folders.control_socket)
+    yield from engine(loaded, folders, status)
+    yield from running(status)
 
 
 def machine() -> Iterator[Finding]:
@@ -143,12 +149,18 @@ def local_spawner(loaded: LoadedSite) -> Iterator[Finding]:
     yield Finding(Level.NOTE, "`resources.cpu` keeps a server to so many whole cores, which others may use too")
 
 
-def running(root: Path) -> Iterator[Finding]:
-    """What the running site says of itself."""
-    from coursewarehub.site.status import ask
-    from coursewarehub.state.folders import SiteFolders
+def engine(loaded: LoadedSite, folders: SiteFolders, status: Mapping[str, Any] | None) -> Iterator[Finding]:
+    """What stands in the way of servers in containers."""
+    if loaded.site.spawner.kind == "local":
+        return
+    from coursewarehub.cli import doctor_engine
 
-    status = ask(SiteFolders(root).control_socket)
+    site_id = folders.identity.read_text().strip() if folders.identity.exists() else ""
+    yield from doctor_engine.findings(loaded, site_id, status)
+
+
+def running(status: Mapping[str, Any] | None) -> Iterator[Finding]:
+    """What the running site says of itself."""
     if status is None:
         yield Finding(Level.NOTE, "the site is not running")
         return
