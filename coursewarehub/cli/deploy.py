@@ -196,17 +196,16 @@ def _ask(changes: Sequence[Change], *, yes: bool) -> None:
 
 
 async def _wait(engine: Engine, site: Site, stack: Stack, seconds: float) -> None:
-    from coursewarehub.deploy.apply import DeployError, address_of, answers, running_task, why_waiting
+    from coursewarehub.deploy.apply import DeployError, comes_up, last_words, why_waiting
     from coursewarehub.wire import labels
 
     service = next(service for service in stack.services if service.kind == labels.KIND_SITE)
+    tls = site.edge.tls is not None or site.edge.acme is not None
     try:
         async with asyncio.timeout(seconds):
-            task = await running_task(engine, service)
-            address = await address_of(engine, task)
-            await answers(address, site.edge.port, tls=site.edge.tls is not None or site.edge.acme is not None)
+            address = await comes_up(engine, service, site.edge.port, tls=tls)
     except TimeoutError:
-        why = await why_waiting(engine, service) or _look_into(service)
+        why = await why_waiting(engine, service) or await last_words(engine, service) or _look_into(service)
         raise DeployError(f"the site did not answer within {seconds:g} s: {why}") from None
     print(f"CoursewareHub is ready: {public_url(site, address)}", flush=True)
 

@@ -23,6 +23,8 @@ _ATTEMPTS: Final = 3
 _LOOK_EVERY: Final = 0.25  # seconds
 _FAILURES: Final = 3
 """So many tasks that end at once are no accident."""
+_HEADER: Final = 8
+_LAST_LINES: Final = 5
 _OVER: Final = frozenset({"failed", "rejected", "complete", "shutdown", "orphaned"})
 
 
@@ -121,24 +123,55 @@ async def _put(engine: Engine, service: Service, current: Mapping[str, Any] | No
 # --- waiting -----------------------------------------------------------------------------------
 
 
-async def running_task(engine: Engine, service: Service) -> Mapping[str, Any]:
-    """Return the task of a service with its newest settings, once it runs.
+async def comes_up(engine: Engine, service: Service, port: int, *, tls: bool) -> str:
+    """Wait until the site's task with its newest settings answers HTTP; return the address of its node.
 
     Raises DeployError with the reason when it does not come up, EngineError when the engine cannot be asked.
     """
-    digest = service.spec["Labels"][labels.DEPLOYED]
+    earlier = {task["ID"] for task in await _newest(engine, service) if task["Status"]["State"] in _OVER}
     while True:
-        tasks = await engine.get("/tasks", filters={"service": [service.name]})
-        mine = [task for task in tasks if task["Spec"]["ContainerSpec"]["Labels"].get(labels.DEPLOYED) == digest]
-        for task in mine:
+        tasks = [task for task in await _newest(engine, service) if task["ID"] not in earlier]
+        for task in tasks:
             if task["Status"]["State"] == "running" and task["DesiredState"] == "running":
-                return dict(task)
-        refuse_failure(mine)
+                address = await address_of(engine, task)
+                if await asyncio.to_thread(_answers, address, port, tls):
+                    return address
+        try:
+            refuse_failure(tasks)
+        except DeployError as error:
+            said = await last_words(engine, service)
+            raise DeployError(f"{error} ({said})" if said else str(error)) from None
         await asyncio.sleep(_LOOK_EVERY)
 
 
+async def _newest(engine: Engine, service: Service) -> list[Mapping[str, Any]]:
+    """The tasks of a service that have its newest settings."""
+    digest = service.spec["Labels"][labels.DEPLOYED]
+    tasks = await engine.get("/tasks", filters={"service": [service.name]})
+    return [task for task in tasks if task["Spec"]["ContainerSpec"].get("Labels", {}).get(labels.DEPLOYED) == digest]
+
+
+async def last_words(engine: Engine, service: Service) -> str:
+    """Return the last line that a service has logged, empty when it cannot be had."""
+    with contextlib.suppress(EngineError):
+        found = await engine.get(f"/services/{service.name}/logs", stdout=True, stderr=True, tail=_LAST_LINES)
+        if isinstance(found, bytes):
+            return next(reversed(log_lines(found)), "")
+    return ""
+
+
+def log_lines(frames: bytes) -> list[str]:
+    """Return the lines of a log as the engine sends it: frames with a header of 8 bytes, the last 4 the length."""
+    text = b""
+    while len(frames) >= _HEADER:
+        length = int.from_bytes(frames[4:_HEADER], "big")
+        text += frames[_HEADER : _HEADER + length]
+        frames = frames[_HEADER + length :]
+    return [line.strip() for line in text.decode(errors="replace").splitlines() if line.strip()]
+
+
 def refuse_failure(tasks: Sequence[Mapping[str, Any]]) -> None:
-    """Raise DeployError when the tasks show that the site does not come up: several ended, none is under way."""
+    """Raise DeployError when the tasks show that the site does not come up: one after the other ended."""
     ended = sorted((task for task in tasks if task["Status"]["State"] in _OVER), key=lambda task: task["CreatedAt"])
     if len(ended) >= _FAILURES:
         raise DeployError(f"the site does not come up: {reason(ended[-1])}")
@@ -183,12 +216,6 @@ async def site_address(engine: Engine, site_id: str) -> str | None:
     tasks = await engine.get("/tasks", filters={"service": ids, "desired-state": ["running"]})
     running = [task for task in tasks if task["Status"]["State"] == "running"]
     return await address_of(engine, running[0]) if running else None
-
-
-async def answers(address: str, port: int, *, tls: bool) -> None:
-    """Return once something answers HTTP there without an error of its own."""
-    while not await asyncio.to_thread(_answers, address, port, tls):
-        await asyncio.sleep(_LOOK_EVERY)
 
 
 def _answers(address: str, port: int, tls: bool) -> bool:

@@ -8,7 +8,16 @@ from typing import Any
 
 import pytest
 
-from coursewarehub.deploy.apply import DeployError, address_of, manager, pending, pinned, reason, refuse_failure
+from coursewarehub.deploy.apply import (
+    DeployError,
+    address_of,
+    log_lines,
+    manager,
+    pending,
+    pinned,
+    reason,
+    refuse_failure,
+)
 from coursewarehub.engine import Refused, Unreachable
 
 
@@ -39,6 +48,20 @@ def test_the_third_failure_is_told_with_the_newest_reason() -> None:
     tasks = [task("failed", f"2026-01-0{day}", Err=f"reason {day}") for day in (2, 3, 1)]
     with pytest.raises(DeployError, match="the site does not come up: reason 3"):
         refuse_failure(tasks)
+
+
+@pytest.mark.parametrize(
+    ("frames", "lines"),
+    [
+        (b"", []),
+        (b"\x01\0\0\0\0\0\0\x04one\n\x02\0\0\0\0\0\0\x0a two\nthree", ["one", "two", "three"]),
+        (b"\x01\0\0\0\0\0\0\x02\xff\n", ["\ufffd"]),
+        (b"\x01\0\0\0\0\0\0\x7fcut off", ["cut off"]),
+        (b"\x01\0", []),
+    ],
+)
+def test_a_log_in_frames(frames: bytes, lines: list[str]) -> None:
+    assert log_lines(frames) == lines
 
 
 @pytest.mark.parametrize(
