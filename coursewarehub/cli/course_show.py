@@ -8,10 +8,12 @@ from itertools import chain
 
 from coursewarehub.model.content import Content
 from coursewarehub.model.course import Course
+from coursewarehub.model.resources import Allocation, Resources
 from coursewarehub.model.values import LocalizedText, format_bytes, format_duration
 
 _MOST_NAMES = 20
 _WIDTH = 13
+_REACHES = {"none": "nothing beyond the site", "registries": "the site and package registries"}
 
 
 def described(course: Course) -> str:
@@ -67,13 +69,31 @@ def _how(course: Course) -> Iterator[tuple[str, str]]:
         f"{format_bytes(resources.memory)} memory, {resources.cpu:g} cores, "
         f"{resources.processes} processes, {resources.open_files} open files",
     )
+    yield from _allocations(resources)
     yield "all servers", "no limit" if limits.servers is None else f"at most {limits.servers} at once"
     yield "idle after", format_duration(limits.idle_server)
     if course.image is not None:
         yield "image", course.image
+    if course.egress != "open":
+        yield "reaches", _REACHES[course.egress]
+    if course.placement.constraints:
+        yield "only nodes", ", ".join(course.placement.constraints)
     yield "content", _content(course.content)
     if course.content is not None and course.content.start is not None:
         yield "start", course.content.start
+
+
+def _allocations(resources: Resources) -> Iterator[tuple[str, str]]:
+    """What is set aside for a server, and what is different for some."""
+    if resources.memory_guarantee or resources.cpu_guarantee:
+        yield "guaranteed", f"{format_bytes(resources.memory_guarantee)} memory, {resources.cpu_guarantee:g} cores"
+    label = "others"
+    some: dict[str, Allocation | None] = {**resources.groups, "admin": resources.admin, "default": resources.default}
+    for name, allocation in some.items():
+        if allocation is not None:
+            given = allocation.model_dump(mode="json", exclude_none=True, exclude={"priority"})
+            yield label, f"{name}: " + (", ".join(f"{key} {value}" for key, value in given.items()) or "the same")
+            label = ""
 
 
 def _content(content: Content | None) -> str:

@@ -311,6 +311,8 @@ def test_a_workshop_in_production_is_accepted(site: Any) -> None:
         ("{host: '::'}", "{}", True),
         ("{public_url: 'https://a.org'}", "{}", True),
         ("{host: 0.0.0.0}", "{accept_strangers: true}", False),
+        ("{host: 0.0.0.0}", "{kind: docker}", False),
+        ("{host: 0.0.0.0}", "{kind: swarm, storage: /srv/courseware}", False),
         ("{host: 127.0.0.1}", "{}", False),
         ("{host: localhost, public_url: 'http://localhost:8000'}", "{}", False),
     ],
@@ -322,6 +324,26 @@ def test_b10_strangers_on_a_public_site(site: Any, edge: str, spawner: str, refu
         site.assert_refused("courses.d/demo.yaml:5", "lets strangers run programs on this machine")
     else:
         assert site.run("check").code == 0
+
+
+def test_strangers_in_containers_still_need_a_workshop_in_production(site: Any) -> None:
+    site.write("site.yaml", "edge: {host: 0.0.0.0}\nspawner: {kind: docker}\n")
+    site.write("courses.d/demo.yaml", HEAD + LOGIN + "  self_chosen_names: true\n")
+    site.assert_refused("courses.d/demo.yaml:4", "production mode refuses (write `workshop: true`")
+    site.write("courses.d/demo.yaml", HEAD + LOGIN + "  self_chosen_names: true\n  workshop: true\n")
+    assert site.run("check").code == 0
+
+
+def test_b10_more_servers_than_addresses(site: Any) -> None:
+    site.write("site.yaml", "mode: development\nspawner: {kind: docker, course_network: 24}\n")
+    site.write("courses.d/demo.yaml", HEAD + "limits:\n  servers: 128\n")
+    site.assert_refused(
+        "courses.d/demo.yaml:4",
+        "`limits.servers` is 128, but a course's network of /24 has addresses for 127 servers (lower it, or lower "
+        "`course_network` in site.yaml)",
+    )
+    site.write("courses.d/demo.yaml", HEAD + "limits:\n  servers: 127\n")
+    assert site.run("check").code == 0
 
 
 def test_b10_secret_file_is_missing(site: Any) -> None:

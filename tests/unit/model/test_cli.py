@@ -308,6 +308,36 @@ def test_list_of_nothing(site: Any) -> None:
     assert site.run("course", "list").out == "There are no courses.\n"
 
 
+CONTAINERS = """\
+id: full
+title: Full
+image: example.org/python:1
+egress: registries
+placement: {constraints: [node.labels.zone==a, node.role==worker]}
+resources:
+  memory_guarantee: 1G
+  cpu_guarantee: 0.5
+  groups: {teaching-assistant: {mem_limit: 4G, cpu_limit: 1, priority: 1}, student: {}}
+  default: {mem_guarantee: 512M}
+"""
+
+
+def test_show_what_is_for_containers(site: Any) -> None:
+    site.write("courses.d/full.yaml", CONTAINERS)
+    lines = site.run("course", "show", "full").out.splitlines()
+    start = next(index for index, line in enumerate(lines) if line.startswith("one server"))
+    assert [line for line in lines[start:] if not line.startswith(("all servers", "idle", "content"))] == [
+        "one server   2G memory, 2 cores, 512 processes, 4096 open files",
+        "guaranteed   1G memory, 0.5 cores",
+        "others       teaching-assistant: mem_limit 4G, cpu_limit 1.0",
+        "             student: the same",
+        "             default: mem_guarantee 512M",
+        "image        example.org/python:1",
+        "reaches      the site and package registries",
+        "only nodes   node.labels.zone==a, node.role==worker",
+    ]
+
+
 def test_show(site: Any) -> None:
     site.write("courses.d/full.yaml", FULL)
     site.write("workshop", "hunter2", mode=0o600)
