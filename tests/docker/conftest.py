@@ -6,12 +6,19 @@ from collections.abc import Iterator
 
 import pytest
 from support.engines import Engine, EngineBed, engine_bed
+from support.images import provide_images
 
 
 @pytest.fixture(scope="session")
 def open_bed() -> Iterator[EngineBed]:
     with engine_bed() as bed:
         yield bed
+
+
+@pytest.fixture(scope="session")
+def images(open_bed: EngineBed) -> dict[str, str]:
+    """Full names of the images `singleuser` and `hub` of this checkout, which are on the engine."""
+    return provide_images(open_bed.registry, [open_bed.engine])
 
 
 @pytest.fixture

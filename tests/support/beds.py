@@ -25,7 +25,8 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 CACHE = Path(os.environ.get("COURSEWARE_TEST_CACHE", "/var/tmp/courseware-test"))
 PACKAGES = ("docker.io", "debootstrap", "iptables", "iproute2", "docker-registry")
 SLOTS = 16
-KINDS = {"swarm": 0, "engine": 100}  # third part of the addresses of the first slot
+KINDS = {"swarm": 0, "engine": 100, "builder": 200}  # third part of the addresses of the first slot
+NETWORKS = "10.199.0.0/16"  # of all beds
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def prepare() -> None:
 
 @contextlib.contextmanager
 def slot(kind: str) -> Iterator[Slot]:
-    """A free slot, clean at the start and at the end."""
+    """A free slot, clean at the start and at the end; there is one builder, for which one waits."""
     prepare()
     sweep()
     place, lock = _take(kind)
@@ -104,16 +105,16 @@ def _make_shared(folder: Path) -> None:
 
 def _take(kind: str) -> tuple[Slot, IO[str]]:
     for place in (Slot(kind, number) for number in range(SLOTS)):
-        lock = _lock(place)
+        lock = _lock(place, wait=kind == "builder")
         if lock is not None:
             return place, lock
     raise AssertionError(f"all {SLOTS} test beds of the kind {kind} are taken")
 
 
-def _lock(place: Slot) -> IO[str] | None:
+def _lock(place: Slot, wait: bool = False) -> IO[str] | None:
     file = (CACHE / f"{place.name}.lock").open("w")
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
         file.close()
         return None

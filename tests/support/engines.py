@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from support.beds import CACHE, Slot, slot
+from support.beds import CACHE, NETWORKS, Slot, slot
 from support.netns import Namespace, run
 from support.registry import Registry
 from support.sites import alive, eventually
@@ -135,7 +135,7 @@ class Engine:
             "cgroup-parent": f"{self.place.cgroup}/{self.name}",
             "exec-opts": ["native.cgroupdriver=cgroupfs"],
             "no-new-privileges": True,
-            "insecure-registries": [self.registry.address],
+            "insecure-registries": [NETWORKS],
             "shutdown-timeout": 2,
             **({} if self.network else {"bridge": "none", "iptables": False, "ip6tables": False}),
             **self.settings,

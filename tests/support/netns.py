@@ -11,10 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
-def run(*command: str | Path, check: bool = True, timeout: float = 60, given: str | None = None) -> str:
+def run(
+    *command: str | Path,
+    check: bool = True,
+    timeout: float = 60,
+    given: str | None = None,
+    folder: Path | None = None,
+) -> str:
     """What the command prints; AssertionError with its words when it fails."""
     words = [str(word) for word in command]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=timeout, check=False, input=given)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=timeout, check=False, input=given, cwd=folder)
     assert not check or done.returncode == 0, f"{' '.join(words)}: {(done.stderr or done.stdout).strip()[-2000:]}"
     return done.stdout.strip()
 

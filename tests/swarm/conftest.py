@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from support.images import provide_images
 from support.swarm import SwarmBed, swarm_bed
 
 
@@ -12,6 +13,12 @@ from support.swarm import SwarmBed, swarm_bed
 def open_swarm() -> Iterator[SwarmBed]:
     with swarm_bed() as bed:
         yield bed
+
+
+@pytest.fixture(scope="session")
+def images(open_swarm: SwarmBed) -> dict[str, str]:
+    """Full names of the images `singleuser` and `hub` of this checkout, which are on all machines."""
+    return provide_images(open_swarm.registry, list(open_swarm.engines.values()))
 
 
 @pytest.fixture
