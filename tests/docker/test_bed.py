@@ -121,12 +121,16 @@ def test_a_missing_folder_is_missing_for_the_engine_alone(bed: EngineBed) -> Non
     bed.engine.docker(*mount)
 
 
+# A bed whose process dies. Its lock lives on in a `cat` for as long as the test wants, so that nobody else cleans up.
 CRASH = """
-import os, sys, time
+import os, subprocess, sys
 sys.path[:0] = [{tests!r}]
 from support.engines import BASE, engine_bed
 with engine_bed() as bed:
     bed.engine.docker("run", "--detach", BASE, "sleep", "1000")
+    descriptors = map(int, os.listdir("/proc/self/fd"))
+    lock = next(fd for fd in descriptors if os.path.realpath(f"/proc/self/fd/{{fd}}") == str(bed.place.lock))
+    subprocess.Popen(["cat"], stdout=subprocess.DEVNULL, pass_fds=[lock])
     print(bed.place.number, bed.engine.pid, flush=True)
     os.kill(os.getpid(), 9)
 """
@@ -134,12 +138,22 @@ with engine_bed() as bed:
 
 def test_what_a_crashed_bed_leaves_is_removed(bed: EngineBed) -> None:
     code = CRASH.format(tests=str(Path(__file__).parents[1]))
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
-    number, pid = map(int, done.stdout.split())
-    place = Slot("engine", number)
-    assert done.returncode == -9 and place != bed.place
-    assert alive(pid) and namespaces(f"{place.name}-") and mounts_below(place.folder) and processes_below(place.cgroup)
-    clean(place)
-    assert not alive(pid)
-    assert not namespaces(f"{place.name}-") and not mounts_below(place.folder) and not processes_below(place.cgroup)
-    assert place.name not in run("ip", "-o", "link") + run("iptables-save")
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", code], text=True, **pipes) as crashing:
+        number, pid = map(int, crashing.stdout.readline().split())
+        assert crashing.wait(60) == -9
+        place = Slot("engine", number)
+        assert place != bed.place
+        assert alive(pid) and left_of(place) == ["namespaces", "mounts", "processes", "links"]
+        clean(place)
+        assert not alive(pid) and left_of(place) == []
+
+
+def left_of(place: Slot) -> list[str]:
+    left = {
+        "namespaces": namespaces(f"{place.name}-"),
+        "mounts": mounts_below(place.folder),
+        "processes": processes_below(place.cgroup),
+        "links": place.name in run("ip", "-o", "link") + run("iptables-save"),
+    }
+    return [what for what, found in left.items() if found]

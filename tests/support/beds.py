@@ -57,6 +57,11 @@ class Slot:
     def cgroup(self) -> str:
         return f"/{self.name}"
 
+    @property
+    def lock(self) -> Path:
+        """Locked by the process whose bed it is."""
+        return CACHE / f"{self.name}.lock"
+
     def machine(self, name: str, number: int) -> Namespace:
         """A machine on the bridge; `number` is the last part of its address."""
         return Namespace(f"{self.name}-{name}", self.bridge, number)
@@ -112,7 +117,7 @@ def _take(kind: str) -> tuple[Slot, IO[str]]:
 
 
 def _lock(place: Slot, wait: bool = False) -> IO[str] | None:
-    file = (CACHE / f"{place.name}.lock").open("w")
+    file = place.lock.open("w")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
