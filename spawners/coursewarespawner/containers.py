@@ -23,7 +23,7 @@ from jupyterhub.utils import maybe_future, url_escape_path, url_path_join
 from sqlalchemy.orm import object_session
 from traitlets import Instance
 
-from coursewarehub.engine import Cause, Conflict, Engine, EngineError, Refused, Unreachable
+from coursewarehub.engine import Cause, Conflict, Engine, EngineError, Unreachable
 from coursewarehub.engine.observe import Observation
 from coursewarehub.engine.states import Condition, Facts, reason_of_words
 from coursewarehub.engine.view import EngineView
@@ -37,7 +37,7 @@ from coursewarespawner.messages import StartFailed, Told
 from coursewarespawner.plan import HOME, SHARED, ContainerPlan, course_group
 from coursewarespawner.planned import PlannedSpawner
 from coursewarespawner.telling import Teller
-from coursewarespawner.watch import NO_ADDRESS, Watch, failure, until_failed, until_it_answers, until_placed
+from coursewarespawner.watch import NO_ADDRESS, OTHER, Watch, failure, until_failed, until_it_answers, until_placed
 
 _ANSWER_SECONDS: Final = 8.0
 """Within which the engine must answer before a learner is told that it does not."""
@@ -458,16 +458,14 @@ class ContainerSpawner(PlannedSpawner):
 
     def _failure(self, error: EngineError) -> StartFailed:
         """What the learner is told when the engine did not do what was asked."""
-        if isinstance(error, Refused):
-            facts = Facts(image=self.image)
-            reason = reason_of_words(error.reason or str(error), facts)
-            if reason.template == NO_ADDRESS and self.capacity is not None:
-                places = self.capacity(self._known.get((self.engine_url, "machines"), (0, 0))[1])
-                return StartFailed(messages.COURSE_FULL, places=places, detail=str(error))
-            return StartFailed(messages.NOT_STARTED, reason=reason, detail=str(error))
-        if isinstance(error, Unreachable):
+        reason = reason_of_words(getattr(error, "reason", "") or str(error), Facts(image=self.image))
+        if reason.template == NO_ADDRESS and self.capacity is not None:
+            places = self.capacity(self._known.get((self.engine_url, "machines"), (0, 0))[1])
+            return StartFailed(messages.COURSE_FULL, places=places, detail=str(error))
+        # Engines report much as an error of their own that they could have refused.
+        if isinstance(error, Unreachable) and (error.cause is not Cause.FAILED or reason.template == OTHER):
             return StartFailed(_UNREACHABLE.get(error.cause, messages.ENGINE_MISSING), detail=str(error))
-        return StartFailed(messages.NOT_STARTED, reason=f"{error}.", detail=str(error))
+        return StartFailed(messages.NOT_STARTED, reason=reason, detail=str(error))
 
     # -- poll and stop ------------------------------------------------------------------------------------------
 

@@ -24,8 +24,8 @@ _log = logging.getLogger(__name__)
 
 def owned_names(session: Any) -> frozenset[str]:
     """Names of the containers of all servers that a hub's database has as active or starting."""
-    states = session.query(orm.Spawner.state).filter(orm.Spawner.server_id.isnot(None))
-    return frozenset(state["object_name"] for (state,) in states if state and state.get("object_name"))
+    active = session.query(orm.Spawner).filter(orm.Spawner.server_id.isnot(None))
+    return frozenset(each.state["object_name"] for each in active if each.state and each.state.get("object_name"))
 
 
 class Nobodys:

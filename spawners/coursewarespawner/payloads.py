@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from coursewarehub.wire import labels
 from coursewarespawner.plan import ContainerPlan
 
 _NANO: Final = 1_000_000_000
@@ -21,6 +22,8 @@ _EVERYBODYS: Final = frozenset({"/tmp", "/var/tmp"})  # noqa: S108
 
 _SERVICE_PRIVILEGES: Final = (1, 44)
 """The first API that can forbid new privileges in a service."""
+_SERVICE_TMPFS_OPTIONS: Final = (1, 46)
+"""The first API that can let programs run from a service's temporary folder."""
 GPU_RESOURCE: Final = "NVIDIA-GPU"
 """What a node's `node-generic-resources` call a graphics processor."""
 
@@ -125,31 +128,43 @@ def _container_spec(plan: ContainerPlan, api: tuple[int, int]) -> dict[str, Any]
         "Ulimits": _ulimits(plan),
         "Hosts": [f"{address} {name}" for name, address in plan.hosts.items()],
         "StopGracePeriod": plan.stop_grace * _NANO,
-        "Mounts": _service_mounts(plan),
+        "Mounts": _service_mounts(plan, api),
         **({"Privileges": {"NoNewPrivileges": True}} if api >= _SERVICE_PRIVILEGES else {}),
     }
 
 
-def _service_mounts(plan: ContainerPlan) -> list[dict[str, Any]]:
+def _service_mounts(plan: ContainerPlan, api: tuple[int, int]) -> list[dict[str, Any]]:
     binds = [
         {"Type": "bind", "Source": mount.source, "Target": mount.target, "ReadOnly": mount.read_only}
         for mount in plan.mounts
     ]
-    temporary = [_service_tmpfs(plan, path) for path in plan.tmpfs]
+    temporary = [_service_tmpfs(plan, path, api) for path in plan.tmpfs]
     shared = {"Type": "tmpfs", "Target": _SHM, "TmpfsOptions": {"SizeBytes": plan.shared_memory, "Mode": 0o1777}}
     return [*binds, *temporary, shared]
 
 
-def _service_tmpfs(plan: ContainerPlan, path: str) -> dict[str, Any]:
-    """A temporary folder of a service: a volume without a name, on a tmpfs, which Swarm removes with the container.
+def _service_tmpfs(plan: ContainerPlan, path: str, api: tuple[int, int]) -> dict[str, Any]:
+    """A temporary folder of a service: nothing runs from it unless that can be asked for.
 
-    Of a service's own tmpfs, older engines can say neither whose it is nor whether programs may run from it.
+    Where it cannot, a volume on a tmpfs takes its place. It has a name, because Swarm makes one without a name twice
+    and removes it once; what stays on the node is the name, and nothing of what was in it.
     """
+    size = plan.tmpfs[path]
+    options: dict[str, Any] = {"SizeBytes": size, "Mode": 0o1777}
+    if path not in _EXECUTABLE:
+        return {"Type": "tmpfs", "Target": path, "TmpfsOptions": options}
+    if api >= _SERVICE_TMPFS_OPTIONS:
+        return {"Type": "tmpfs", "Target": path, "TmpfsOptions": {**options, "Options": [["exec"]]}}
     on_tmpfs = {"type": "tmpfs", "device": "tmpfs", "o": _tmpfs_options(plan, path)}
     return {
         "Type": "volume",
+        "Source": f"{plan.name}-{size}",
         "Target": path,
-        "VolumeOptions": {"NoCopy": True, "DriverConfig": {"Name": "local", "Options": on_tmpfs}},
+        "VolumeOptions": {
+            "NoCopy": True,
+            "Labels": {name: plan.labels[name] for name in (labels.SITE, labels.COURSE) if name in plan.labels},
+            "DriverConfig": {"Name": "local", "Options": on_tmpfs},
+        },
     }
 
 

@@ -18,6 +18,9 @@ from coursewarespawner.messages import StartFailed
 _KNOCK: Final = 0.03
 _LOOK_AGAIN: Final = 2.0
 NO_ADDRESS: Final = reason_of_words("no available IPv4 addresses", Facts()).template
+"""What is told when the course's network is full."""
+OTHER: Final = reason_of_words("something else", Facts()).template
+"""What is told of words that nobody knows."""
 _FAILED: Final = frozenset({Condition.ENDED, Condition.FAILED, Condition.LOST, Condition.GONE})
 
 

@@ -109,13 +109,25 @@ CONTAINER: dict[str, Any] = {
 SHM = {"Type": "tmpfs", "Target": "/dev/shm", "TmpfsOptions": {"SizeBytes": 64 * MIB, "Mode": 0o1777}}
 
 
-def on_tmpfs(path: str, options: str) -> dict[str, Any]:
-    driver = {"Name": "local", "Options": {"type": "tmpfs", "device": "tmpfs", "o": options}}
-    return {"Type": "volume", "Target": path, "VolumeOptions": {"NoCopy": True, "DriverConfig": driver}}
-
-
-TMP = on_tmpfs("/tmp", CONTAINER["HostConfig"]["Tmpfs"]["/tmp"])
-RUN = on_tmpfs("/run", CONTAINER["HostConfig"]["Tmpfs"]["/run"])
+TMP = {
+    "Type": "volume",
+    "Source": f"jupyter-alpha-sam-x-{256 * MIB}",
+    "Target": "/tmp",
+    "VolumeOptions": {
+        "NoCopy": True,
+        "Labels": {"coursewarehub.site": "s"},
+        "DriverConfig": {
+            "Name": "local",
+            "Options": {"type": "tmpfs", "device": "tmpfs", "o": CONTAINER["HostConfig"]["Tmpfs"]["/tmp"]},
+        },
+    },
+}
+NEW_TMP = {
+    "Type": "tmpfs",
+    "Target": "/tmp",
+    "TmpfsOptions": {"SizeBytes": 256 * MIB, "Mode": 0o1777, "Options": [["exec"]]},
+}
+RUN = {"Type": "tmpfs", "Target": "/run", "TmpfsOptions": {"SizeBytes": 16 * MIB, "Mode": 0o1777}}
 BINDS = [
     {"Type": "bind", "Source": "/srv/h", "Target": "/home/learner", "ReadOnly": False},
     {"Type": "bind", "Source": "/srv/c", "Target": "/srv/courseware/content", "ReadOnly": True},
@@ -230,10 +242,22 @@ def test_service_with_gpus() -> None:
     assert service_payload(replace(PLAN, gpus=2)) == changed(SERVICE, {place: generic})
 
 
-@pytest.mark.parametrize(("api", "said"), [((1, 41), False), ((1, 43), False), ((1, 44), True), ((2, 0), True)])
-def test_newer_engines_are_told_of_privileges(api: tuple[int, int], said: bool) -> None:
-    privileges = {"TaskTemplate/ContainerSpec/Privileges": {"NoNewPrivileges": True}} if said else {}
-    assert service_payload(PLAN, api) == changed(SERVICE, privileges)
+@pytest.mark.parametrize(
+    ("api", "no_new_privileges", "temporary"),
+    [
+        ((1, 41), False, TMP),
+        ((1, 43), False, TMP),
+        ((1, 44), True, TMP),
+        ((1, 45), True, TMP),
+        ((1, 46), True, NEW_TMP),
+        ((2, 0), True, NEW_TMP),
+    ],
+)
+def test_newer_engines_are_told_more(api: tuple[int, int], no_new_privileges: bool, temporary: dict[str, Any]) -> None:
+    changes: dict[str, Any] = {"TaskTemplate/ContainerSpec/Mounts": [*BINDS, temporary, RUN, SHM]}
+    if no_new_privileges:
+        changes["TaskTemplate/ContainerSpec/Privileges"] = {"NoNewPrivileges": True}
+    assert service_payload(PLAN, api) == changed(SERVICE, changes)
 
 
 def test_service_with_a_runtime_is_refused_in_a_sentence() -> None:
