@@ -125,9 +125,7 @@ def of_answer(call: Call, status: int, text: str) -> EngineError:
     if status == 409:
         return Conflict(f"the engine cannot do `{call}` now: {reason or 'it is in conflict with another change'}")
     if status == 404 and message is None:
-        return Unreachable(
-            f"what answers at {call.engine} is no Docker Engine (HTTP 404 without a message)", Cause.BROKEN
-        )
+        return of_garbage(call)
     return Refused(f"the engine refused `{call}`: {reason or f'HTTP {status}'}", reason, status)
 
 
