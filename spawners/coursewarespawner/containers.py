@@ -272,11 +272,11 @@ class ContainerSpawner(PlannedSpawner):
         return error
 
     async def _start(self) -> str:
+        await self._check_obstacle()
         refuse_what_is_not_taken(self)
         self.spawn_id = secrets.token_hex(8)
         plan = self._complete(self._planned())
         self._employ_janitor()
-        await self._check_obstacle()
         self._revoke_tokens(but=self.api_token)
         self._commit()
         await self._make_way(plan)

@@ -22,7 +22,6 @@ IN_LINE: Final = N_("You are number %(queue_position)s in line, about %(seconds)
 IN_LINE_UNKNOWN: Final = N_("You are number %(queue_position)s in line.")
 PREPARING: Final = N_("Your home folder is being prepared.")
 PULLING: Final = N_("Fetching the image: %(percent)s %%")
-PULLING_ON: Final = N_("Fetching the image on %(node)s: %(percent)s %%")
 PREPARING_ON: Final = N_("Your server is being prepared on %(node)s.")
 STARTING: Final = "Starting"
 """Known to the pages already."""
