@@ -1,7 +1,7 @@
 """Importing JupyterHub's part of a learner's server without the hub behind it.
 
 `jupyterhub.singleuser` needs a few lines of modules that go on to import the hub's database (SQLAlchemy, Alembic), its
-pages and its metrics, which a learner's server never uses: a third of the processor time of its start, and 25 MB of
+pages and its metrics, which a learner's server never uses: a third of the processor time of its start, and 30 MB of
 every learner's memory. While it is imported, stand-ins take their places. They are gone afterwards, so that whoever
 asks for SQLAlchemy then gets SQLAlchemy.
 """
