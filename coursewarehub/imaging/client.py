@@ -60,8 +60,7 @@ _MEANINGS: Final = (
     ),
     (
         r"exec python3 failed|exec: \"(python3|/opt/courseware/verify)\"|exec /opt/courseware/verify failed",
-        "the image {subject} has no Python where its command is looked for, so that no learner's server can run "
-        "in it",
+        "the image {subject} has no Python where its command is looked for, so that no learner's server can run in it",
     ),
     (
         r"invalid reference format|not a valid repository/tag|repository name must be lowercase",
