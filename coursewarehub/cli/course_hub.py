@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from traitlets.config import Config
 
     from coursewarehub.cli import Subparsers
+    from coursewarehub.model import Course, Site
+    from coursewarehub.model.networks import CourseNetwork
+    from coursewarehub.state.folders import SiteFolders
 
 HIDDEN = "(secret)"
 SET_ELSEWHERE = "(set in hub.d)"
@@ -93,12 +96,26 @@ def run_hub_config(args: argparse.Namespace) -> int:
         service_token=hidden,
         password=hidden,
         database_url=file if site.database.url is None else hidden,
+        network=_network(site, course, folders),
     )
     assembled = assemble(site, course, place)
     config = copy.deepcopy(assembled)
     load_extra(config, root, site, course)
     print("\n".join(lines(config, assembled)))
     return 0
+
+
+def _network(site: Site, course: Course, folders: SiteFolders) -> CourseNetwork | None:
+    """The network that a course's containers have, None before the site has given it one."""
+    from coursewarehub.model.networks import course_network
+    from coursewarehub.model.spawner import ContainerSpawner
+    from coursewarehub.state.identity import site_id
+    from coursewarehub.state.networks import NetworkBook
+
+    number = NetworkBook(folders.networks).get(course.id)
+    if number is None or not isinstance(site.spawner, ContainerSpawner):
+        return None
+    return course_network(site_id(folders), course.id, site.spawner, number)
 
 
 def lines(config: Config, assembled: Config) -> list[str]:

@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -24,11 +24,15 @@ from traitlets.config import Config
 
 from coursewarehub.hub import localisation
 from coursewarehub.hub.database import use_write_ahead_log
+from coursewarehub.hub.engine_state import EngineState
 from coursewarehub.hub.localisation import Localisation
 from coursewarehub.hub.proxy import CourseProxy
 from coursewarehub.model import STAFF, ConfigurationError, Course, Decision, Problem, Role, Site, decide
+from coursewarehub.model.networks import CourseNetwork, capacity
+from coursewarehub.model.spawner import ContainerSpawner, LocalSpawner, SwarmSpawner
 from coursewarehub.state.databases import hub_database
 from coursewarehub.state.folders import SiteFolders, extra_files
+from coursewarehub.state.identity import site_id
 from coursewarehub.state.secrets import generated_once
 from coursewarehub.wire import environment as names
 from coursewarehub.wire import paths
@@ -104,6 +108,8 @@ class Place:
     service_token: SecretStr
     password: SecretStr
     database_url: SecretStr
+    network: CourseNetwork | None = None
+    """Of the course's containers; None for local processes, or when the site has none left for it."""
 
 
 @dataclass(frozen=True)
@@ -189,30 +195,58 @@ def roles(c: Config, order: Order) -> None:
 
 
 def servers(c: Config, order: Order) -> None:
-    """How learners' servers are started, and their limits."""
-    site, course, folders = order.site, order.course, order.place.folders.course(order.course.id)
-    c.JupyterHub.spawner_class = "courseware-local"
+    """What holds for learners' servers wherever they run."""
+    course = order.course
+    c.JupyterHub.spawner_class = f"courseware-{order.site.spawner.kind}"
     c.JupyterHub.concurrent_spawn_limit = 0
     c.JupyterHub.active_server_limit = course.limits.servers or 0
     start = course.content.start if course.content else None
     c.Spawner.default_url = f"/lab/tree/{quote(start)}" if start else "/lab"
     c.Spawner.disable_user_config = True
     c.Spawner.poll_interval = 5
+    c.Spawner.http_timeout = 60
+
+
+def local_servers(c: Config, order: Order) -> None:
+    """Servers as processes of this machine, and their limits."""
+    spawner, course = order.site.spawner, order.course
+    if not isinstance(spawner, LocalSpawner):
+        return
+    folders = order.place.folders.course(course.id)
     c.Spawner.mem_limit = course.resources.memory
     c.Spawner.cpu_limit = course.resources.cpu
     c.Spawner.start_timeout = 300
-    c.Spawner.http_timeout = 60
     c.CoursewareLocalSpawner.parent_folder = str(order.place.folders.parent("server"))
     c.CoursewareLocalSpawner.start_parent = False
     c.CoursewareLocalSpawner.homes_folder = str(folders.homes)
     c.CoursewareLocalSpawner.logs_folder = str(folders.server_logs)
     c.CoursewareLocalSpawner.material = str(folders.content / "current") if course.content else ""
     c.CoursewareLocalSpawner.open_files = course.resources.open_files
-    c.CoursewareLocalSpawner.concurrent_starts = site.spawner.concurrent_starts or 0
+    c.CoursewareLocalSpawner.concurrent_starts = spawner.concurrent_starts or 0
     c.CoursewareLocalSpawner.variables = {
         names.COURSE: course.id,
         names.IDLE_SECONDS: str(course.limits.idle_server or 0),
     }
+
+
+def containers(c: Config, order: Order) -> None:
+    """Servers as containers: what each is, is decided by the plan; the spawner only carries it out."""
+    spawner, course = order.site.spawner, order.course
+    if not isinstance(spawner, ContainerSpawner):
+        return
+    from coursewarehub.hub.members import member_of, obstacle_in, planner
+
+    c.ContainerSpawner.engine_url = spawner.engine
+    c.ContainerSpawner.site_id = site_id(order.place.folders)
+    c.ContainerSpawner.course_id = course.id
+    c.ContainerSpawner.remove_unknown = True
+    c.ContainerSpawner.width = spawner.concurrent_starts or 0
+    c.ContainerSpawner.lease_seconds = spawner.lease if isinstance(spawner, SwarmSpawner) else 0
+    c.ContainerSpawner.member = member_of(course)
+    c.ContainerSpawner.obstacle = obstacle_in(order.place.folders.engine_state, order.place.network)
+    if order.place.network is not None:
+        c.ContainerSpawner.plan = planner(order.site, course, order.place.folders, order.place.network)
+        c.ContainerSpawner.capacity = partial(capacity, order.place.network)
 
 
 def pages(c: Config, order: Order) -> None:
@@ -233,6 +267,7 @@ def pages(c: Config, order: Order) -> None:
             "method": course.authentication.method,
             "self_chosen_names": course.authentication.self_chosen_names,
         },
+        "engine": EngineState(order.place.folders.engine_state) if site.spawner.kind != "local" else None,
         "site_title": site.title,
         "site_language": site.language,
         "portal_url": paths.PORTAL,
@@ -253,21 +288,27 @@ PARTS: Final[tuple[Part, ...]] = (
     authentication,
     roles,
     servers,
+    local_servers,
+    containers,
     pages,
     sleep,
 )
 
 
-def effective(root: Path, course_id: str) -> tuple[Site, Course]:
-    """Site and course as the site process last found them valid."""
+def effective(root: Path, course_id: str) -> tuple[Site, Course, CourseNetwork | None]:
+    """Site, course and its containers' network, as the site process last found them valid."""
     stored = json.loads(SiteFolders(root).course(course_id).effective.read_text())
+    network = stored.get("network")
     return (
         Site.model_validate_json(json.dumps(stored["site"])),
         Course.model_validate_json(json.dumps(stored["course"])),
+        None if network is None else CourseNetwork(**network),
     )
 
 
-def place_of(root: Path, site: Site, course: Course, port: int, edge_api: str) -> Place:
+def place_of(
+    root: Path, site: Site, course: Course, port: int, edge_api: str, network: CourseNetwork | None = None
+) -> Place:
     """Resolve the secrets of a hub; ConfigurationError when one cannot be had."""
     folders = SiteFolders.of(root, site)
     reference = course.authentication.password
@@ -280,6 +321,7 @@ def place_of(root: Path, site: Site, course: Course, port: int, edge_api: str) -
         service_token=generated_once(own / "service-token"),
         password=reference.resolve(root, os.environ) if reference else generated_once(own / "password"),
         database_url=SecretStr(hub_database(folders, site, course.id, os.environ).url),
+        network=network,
     )
 
 
@@ -308,8 +350,8 @@ def _problem_of(error: Exception, file: Path) -> Problem:
 def configure(config: Config) -> None:
     """Fill JupyterHub's configuration in a hub process, from its environment."""
     root = Path(os.environ[names.SITE])
-    site, course = effective(root, os.environ[names.COURSE])
-    place = place_of(root, site, course, int(os.environ[names.HUB_PORT]), os.environ[names.EDGE_API])
+    site, course, network = effective(root, os.environ[names.COURSE])
+    place = place_of(root, site, course, int(os.environ[names.HUB_PORT]), os.environ[names.EDGE_API], network)
     use_write_ahead_log()
     place.folders.templates.mkdir(parents=True, exist_ok=True, mode=0o700)
     config.merge(assemble(site, course, place))

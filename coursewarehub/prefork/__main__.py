@@ -27,7 +27,7 @@ def run(kind: str, folder: Path) -> ChildTask | None:
 def main(arguments: list[str]) -> int:
     """Command line; exit status."""
     if len(arguments) != 2 or arguments[0] not in ENTRY:
-        print("usage: python -m coursewarehub.prefork hub|server FOLDER", file=sys.stderr)
+        print(f"usage: python -m coursewarehub.prefork {'|'.join(ENTRY)} FOLDER", file=sys.stderr)
         return 2
     logging.basicConfig(format="%(asctime)s %(name)s: %(message)s")
     task = run(arguments[0], Path(arguments[1]).resolve())

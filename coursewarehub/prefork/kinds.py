@@ -23,11 +23,13 @@ class Program(Protocol):
 
 ENTRY: Final = {
     "hub": "coursewarehub.hub.main",
+    "container-hub": "coursewarehub.hub.main",
     "server": "coursewarehub.singleuser.main",
 }
 
 WARM: Final[dict[str, tuple[str, ...]]] = {
     "hub": ("coursewarehub.hub.warm",),
+    "container-hub": ("coursewarehub.hub.warm", "coursewarehub.hub.warm_containers"),
     "server": ("coursewarehub.singleuser.warm",),
 }
 
@@ -44,7 +46,7 @@ def leave_out_slow_imports() -> None:
 def warm_up(kind: str) -> None:
     """Import what the program of this kind will need."""
     leave_out_slow_imports()
-    if kind == "hub":
+    if kind != "server":
         # Optional in mako, which alembic imports and no hub uses: colours for its error pages, 4.6 MiB of pygments.
         sys.modules.setdefault("mako.ext.pygmentplugin", None)  # type: ignore[arg-type]
     for name in (*WARM[kind], ENTRY[kind]):

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import subprocess
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Final
 
 from coursewarehub.prefork.client import ParentClient, ensure_parent
 from coursewarehub.state import processes
@@ -16,14 +16,19 @@ from coursewarehub.wire.prefork import ProcessRecord
 log = logging.getLogger("coursewarehub.site.parents")
 
 
-class Parents:
-    """Both parents; `hub` and `server` are asked to start processes."""
+KIND_OF_HUBS: Final = {"local": "hub", "docker": "container-hub", "swarm": "container-hub"}
+"""What the hubs' parent imports beforehand, by the kind of spawner."""
 
-    def __init__(self, folders: SiteFolders) -> None:
+
+class Parents:
+    """Both parents; `hub` and `server` are asked to start processes. Containers need no parent of servers."""
+
+    def __init__(self, folders: SiteFolders, kind_of_hubs: str = "hub", *, servers: bool = True) -> None:
         self._folders = folders
         self.hub = ParentClient(folders.parent("hub"))
         self.server = ParentClient(folders.parent("server"))
-        self._clients = {"hub": self.hub, "server": self.server}
+        self._clients = {"hub": self.hub, **({"server": self.server} if servers else {})}
+        self._programs = {"hub": kind_of_hubs, "server": "server"}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._awake = asyncio.Event()
 
@@ -89,7 +94,7 @@ class Parents:
 
     async def _ensure(self, kind: str) -> None:
         log_file = self._folders.logs / f"{kind}-parent.log"
-        process = await ensure_parent(kind, self._folders.parent(kind), log_file)
+        process = await ensure_parent(self._programs[kind], self._folders.parent(kind), log_file)
         if process is not None:
             self._processes[kind] = process
 

@@ -11,9 +11,9 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Container, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pydantic import SecretStr
 from tornado.httpserver import HTTPServer
@@ -30,25 +30,34 @@ from coursewarehub.model import (
     usable,
 )
 from coursewarehub.model.checks import login_problems, site_problems
+from coursewarehub.model.networks import CourseNetwork
+from coursewarehub.model.spawner import ContainerSpawner, Spawner
 from coursewarehub.prefork.client import clean_environment
 from coursewarehub.site import status as status_socket
+from coursewarehub.site.containers import Containers
 from coursewarehub.site.content import ContentError, publish, stop_fetching
 from coursewarehub.site.edge import CourseDoor, Edge, EdgePorts, PortTaken, record_file, site_routes
 from coursewarehub.site.hubs import HubRunner, HubState
-from coursewarehub.site.parents import Parents, again
+from coursewarehub.site.parents import KIND_OF_HUBS, Parents, again
 from coursewarehub.site.portal import Catalogue, application, failed_application, prepare_portal
+from coursewarehub.site.registries import registry_routes
 from coursewarehub.site.watch import Signature, changes, signature
 from coursewarehub.state import processes
 from coursewarehub.state.databases import hub_database, passed_on
 from coursewarehub.state.files import replace_text, rotate
 from coursewarehub.state.folders import SiteFolders, extra_files
+from coursewarehub.state.networks import PoolExhausted
 from coursewarehub.state.ports import PortBook
 from coursewarehub.state.secrets import generated_once
 from coursewarehub.wire import environment as names
 from coursewarehub.wire import paths
+from coursewarehub.wire.policy import REGISTRIES
 from coursewarehub.wire.prefork import ProcessRecord, StartRequest
 
 log = logging.getLogger("coursewarehub.site")
+
+_SETTLE_SECONDS: Final = 15.0
+"""For which the first ready line waits for an engine that does not answer."""
 
 
 class AlreadyRunning(Exception):
@@ -95,12 +104,15 @@ class SiteProcess:
         self._stopped = asyncio.Event()
         self._signature = signature(root)
         self._loaded = self._load()
+        self.folders = SiteFolders.of(root, self.site)
         self._signature = self._look()
         self._ports = PortBook(self.folders.state / "ports.json")
         self._runners: dict[str, HubRunner] = {}
         self._fingerprints: dict[str, str] = {}
         self._content_problems: dict[str, Problem] = {}
-        self._parents = Parents(self.folders)
+        self._network_problems: dict[str, Problem] = {}
+        self._containers: Containers | None = None
+        self._parents = Parents(self.folders, KIND_OF_HUBS[self.site.spawner.kind], servers=not self._in_containers)
         self._tasks: list[asyncio.Task[None]] = []
         self._file_times: dict[str, int] = {}
         self._fetches: set[asyncio.Future[None]] = set()
@@ -117,6 +129,7 @@ class SiteProcess:
         lock = self._take_lock()
         try:
             self._refuse_open_doors()
+            self._prepare_containers()
             self._prepare_edge()
             try:
                 if await self._unless_stopped(self._start()):
@@ -158,6 +171,18 @@ class SiteProcess:
         os.write(descriptor, str(os.getpid()).encode())
         return descriptor
 
+    @property
+    def _in_containers(self) -> bool:
+        return isinstance(self.site.spawner, ContainerSpawner)
+
+    def _prepare_containers(self) -> None:
+        if self._in_containers:
+            self._containers = Containers(self.site, self._loaded.sources[""], self.folders, self._served)
+
+    def _served(self) -> dict[str, Course]:
+        """The courses that have a hub."""
+        return {i: self._loaded.courses[i] for i in self._runners if i in self._loaded.courses}
+
     def _prepare_edge(self) -> None:
         """Everything that can be refused before anything is started, or taken over from an earlier site process."""
         self._edge_api_password = generated_once(self.folders.secrets / "edge-api")
@@ -184,14 +209,18 @@ class SiteProcess:
         self._write_routes()
         self._remove_stale_routes()
         await self.edge.start()
-        self._servers.append(status_socket.serve(self.folders.control_socket, self.status))
-        for work in (
-            self._keep_edge(),
-            self._parents.keep_hub(),
-            self._parents.keep_server(self._somebody_is_awake, lambda: self.site.hubs.sleep_after or 0),
-            self._follow_files(),
-        ):
+        notify = self._containers.notify if self._containers else None
+        self._servers.append(status_socket.serve(self.folders.control_socket, self.status, notify))
+        for work in (self._keep_edge(), self._parents.keep_hub(), self._follow_files(), *self._keep_servers()):
             self._tasks.append(asyncio.create_task(work))
+        if self._containers is not None:
+            await self._containers.settle(_SETTLE_SECONDS)
+
+    def _keep_servers(self) -> list[Coroutine[Any, Any, None]]:
+        """What learners' servers need to be kept up."""
+        if self._containers is not None:
+            return self._containers.works()
+        return [self._parents.keep_server(self._somebody_is_awake, lambda: self.site.hubs.sleep_after or 0)]
 
     def _port_problem(self, error: PortTaken) -> Problem:
         hint = "end what listens there, or choose another port"
@@ -214,7 +243,7 @@ class SiteProcess:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await _all_of([runner.stop() for runner in self._runners.values()])
         await _all_of([self._parents.end()])
-        await _all_of([self.edge.stop()])
+        await _all_of([self.edge.stop(), *([self._containers.stop()] if self._containers else [])])
         for server in self._servers:
             server.stop()
         self.folders.control_socket.unlink(missing_ok=True)
@@ -253,7 +282,7 @@ class SiteProcess:
     def _load(self) -> LoadedSite:
         loaded = load_site(self.folders.root)
         site = self.listen.applied_to(loaded.site)
-        if wrong := list(site_problems(loaded.root, site, loaded.sources[""])):
+        if wrong := list(site_problems(loaded.root, site, loaded.sources[""], tuple(loaded.courses.values()))):
             raise ConfigurationError(wrong)
         return usable(_with_site(loaded, site))
 
@@ -288,6 +317,9 @@ class SiteProcess:
         if now.site.edge != before.site.edge:
             log.warning("changes of `edge` in site.yaml take effect when the site is started again")
             now = _with_site(now, now.site.model_copy(update={"edge": before.site.edge}))
+        if _other_engine(now.site.spawner, before.site.spawner):
+            log.warning("this change of `spawner` in site.yaml takes effect when the site is started again")
+            now = _with_site(now, now.site.model_copy(update={"spawner": before.site.spawner}))
         broken = {_course_of(problem) for problem in now.problems}
         kept = {i: c for i, c in before.courses.items() if i in broken and i not in now.courses}
         self._loaded = LoadedSite(
@@ -305,6 +337,8 @@ class SiteProcess:
             elif before.courses.get(course.id) is None or self._touched(course):
                 await self._bring_content(course)
         self._write_routes()
+        if self._containers is not None:
+            self._containers.cluster.look_again()
 
     def _check_courses_folder(self) -> None:
         """A folder that cannot be listed says nothing about courses: it must not end them."""
@@ -357,6 +391,9 @@ class SiteProcess:
         await self._stop_servers(course_id)
 
     async def _stop_servers(self, course_id: str) -> None:
+        """End what runs for learners of a course; containers are removed by the cluster at its next look."""
+        if self._containers is not None:
+            return
         homes = self.folders.course(course_id).homes.resolve()
         ours = [r for r in await self._parents.server.processes() if _works_in(r.pid, homes)]
         await asyncio.gather(*(processes.stop_tree(record, patience=10) for record in ours))
@@ -372,7 +409,21 @@ class SiteProcess:
         for secret in (course.authentication.password, self.site.database.url):
             if isinstance(secret, SecretRef) and secret.kind == "file":
                 files.append(self.folders.root / secret.name)
-        return fingerprint(self.site, course, "".join(_state_of(file) for file in files))
+        network = self._network_of(course)
+        extras = [json.dumps(asdict(network))] if network is not None else []
+        return fingerprint(self.site, course, "".join([*extras, *(_state_of(file) for file in files)]))
+
+    def _network_of(self, course: Course) -> CourseNetwork | None:
+        """The network of a course's containers; None for local processes, or when there is none left."""
+        if self._containers is None:
+            return None
+        try:
+            network = self._containers.network(course.id)
+        except PoolExhausted as error:
+            self._network_problems[course.id] = self._loaded.sources[course.id].problem(("id",), str(error))
+            return None
+        self._network_problems.pop(course.id, None)
+        return network
 
     def _prepare(self, course: Course) -> bool:
         """Write what the hub will read; whether it differs from what an earlier hub read."""
@@ -380,7 +431,13 @@ class SiteProcess:
         self._fingerprints[course.id] = new = self._fingerprint(course)
         mark = folders.state / "fingerprint"
         changed = not mark.exists() or mark.read_text() != new
-        replace_text(folders.effective, json.dumps({"site": _plain(self.site), "course": _plain(course)}))
+        network = self._network_of(course)
+        effective = {
+            "site": _plain(self.site),
+            "course": _plain(course),
+            "network": asdict(network) if network is not None else None,
+        }
+        replace_text(folders.effective, json.dumps(effective))
         replace_text(mark, new)
         return changed
 
@@ -430,10 +487,15 @@ class SiteProcess:
         """Routes to the hubs that there are, or to those of them in `only`."""
         assert self._edge_api_password is not None
         served = [i for i in self._runners if only is None or i in only]
-        doors = {i: CourseDoor(self._ports.get(f"course-{i}") or 0) for i in served}
+        courses = {i: self._loaded.courses[i] for i in served if i in self._loaded.courses}
+        networks = {i: self._network_of(course) for i, course in courses.items()}
+        doors = {i: CourseDoor(self._ports.get(f"course-{i}") or 0, networks.get(i)) for i in served}
         routes = site_routes(
             self.site, self.folders.root, self.ports, doors, self._edge_api_password.get_secret_value()
         )
+        if isinstance(self.site.spawner, ContainerSpawner):
+            asking = [n.subnet for i, n in networks.items() if n is not None and courses[i].egress == REGISTRIES]
+            routes |= registry_routes(self.site.spawner.registries, asking)
         text = json.dumps(routes, indent=1)
         file = self.folders.routes / "site.yaml"
         if not file.exists() or file.read_text() != text:
@@ -454,7 +516,12 @@ class SiteProcess:
     def status(self) -> dict[str, Any]:
         """For `coursewarehub status`."""
         url = public_url(self.site)
-        problems = (*self._site_problems, *self._loaded.problems, *self._content_problems.values())
+        problems = (
+            *self._site_problems,
+            *self._loaded.problems,
+            *self._content_problems.values(),
+            *self._network_problems.values(),
+        )
         return {
             "ready": self.ready.is_set() and self.edge.running(),
             "url": url,
@@ -462,7 +529,9 @@ class SiteProcess:
                 "site": _process(os.getpid()),
                 "edge": _process(self.edge.record.pid if self.edge.record else None),
                 **{f"{kind}_parent": _process(pid) for kind, pid in self._parents.pids().items()},
+                **({"agent": _process(pid)} if self._containers and (pid := self._containers.agent_pid()) else {}),
             },
+            **({"engine": self._containers.cluster.status()} if self._containers else {}),
             "courses": [self._course_status(course, url) for course in self._loaded.courses.values()],
             "problems": [str(problem) for problem in problems],
         }
@@ -527,6 +596,24 @@ def _course_of(problem: Problem) -> str:
     """Id of the course whose file a problem is in, empty for another file."""
     path = Path(problem.file)
     return path.stem if path.parent.name == "courses.d" else ""
+
+
+_NEED_A_RESTART: Final = (
+    "kind",
+    "engine",
+    "engine_folder",
+    "storage",
+    "addresses",
+    "course_network",
+    "port",
+    "isolation",
+    "placement",
+)
+
+
+def _other_engine(now: Spawner, before: Spawner) -> bool:
+    """Whether a change of the spawner is one that the running site cannot take over."""
+    return any(getattr(now, name, None) != getattr(before, name, None) for name in _NEED_A_RESTART)
 
 
 def _with_site(loaded: LoadedSite, site: Site) -> LoadedSite:

@@ -7,6 +7,7 @@ import json
 import re
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -31,8 +32,11 @@ from coursewarehub.hub.assembly import (
 from coursewarehub.hub.localisation import Localisation
 from coursewarehub.hub.proxy import CourseProxy
 from coursewarehub.model import ConfigurationError, Course, Reason, Role, Site
+from coursewarehub.model.networks import capacity, course_network
+from coursewarehub.model.spawner import ContainerSpawner
 from coursewarehub.state.folders import SiteFolders
 from coursewarehub.wire import environment as names
+from coursewarespawner.plan import Member
 
 
 def a_place(port: int = 21000, secret: str = "x") -> Place:
@@ -163,8 +167,54 @@ def expected_servers(**changes: Any) -> dict[str, Any]:
     }
 
 
+def made_of_servers(*arguments: Any) -> dict[str, Any]:
+    """What the parts about servers make together."""
+    whole: dict[str, Any] = {}
+    for part in ("servers", "local_servers", "containers"):
+        for section, settings in made_by(part, *arguments).items():
+            whole.setdefault(section, {}).update(settings)
+    return whole
+
+
 def test_servers_with_defaults() -> None:
-    assert made_by("servers") == expected_servers()
+    assert made_of_servers() == expected_servers()
+
+
+@pytest.mark.parametrize("kind", ["docker", "swarm"])
+def test_servers_in_containers_are_what_the_plan_says(kind: str, tmp_path: Path) -> None:
+    settings = {"kind": kind, "storage": str(tmp_path / "storage"), "concurrent_starts": 7}
+    site, course = a_site(spawner=settings), a_course(members={"instructors": ["ada"]})
+    assert isinstance(site.spawner, ContainerSpawner)
+    network = course_network("1234", "alpha", site.spawner, 3)
+    place = replace(a_place(), folders=SiteFolders.of(tmp_path, site), network=network)
+    config = assemble(site, course, place)
+    assert config.JupyterHub.spawner_class == f"courseware-{kind}"
+    assert "CoursewareLocalSpawner" not in config and "mem_limit" not in config.Spawner
+    made = config.ContainerSpawner
+    assert (made.course_id, made.width, made.lease_seconds) == ("alpha", 7, 60 if kind == "swarm" else 0)
+    assert (made.remove_unknown, made.engine_url) == (True, "unix:///var/run/docker.sock")
+    assert made.member("ada", ("x",)) == Member("ada", Role.INSTRUCTOR, ("x",))
+    assert made.member("nobody", ()) == Member("nobody", None, ())
+    plan = made.plan(made.member("ada", ()))
+    assert (plan.network, plan.labels["coursewarehub.site"]) == (network.name, made.site_id)
+    assert plan.mounts[0].source.startswith(str(tmp_path / "storage" / "homes" / "alpha"))
+    assert made.capacity(3) == capacity(network, 3)
+
+
+def test_no_server_starts_while_the_site_says_why_not(tmp_path: Path) -> None:
+    site = a_site(spawner={"kind": "docker"})
+    assert isinstance(site.spawner, ContainerSpawner)
+    folders = SiteFolders.of(tmp_path, site)
+    network = course_network("1234", "alpha", site.spawner, 0)
+    obstacle = assemble(site, a_course(), replace(a_place(), folders=folders, network=network))[
+        "ContainerSpawner"
+    ].obstacle
+    assert obstacle() is None
+    folders.engine_state.parent.mkdir(parents=True)
+    folders.engine_state.write_text(json.dumps({"state": "degraded", "since": "", "obstacle": "Because."}))
+    assert obstacle() == "Because."
+    without = assemble(site, a_course(), replace(a_place(), folders=folders))["ContainerSpawner"]
+    assert "networks" in without.obstacle() and "plan" not in without
 
 
 def test_servers_with_everything_set() -> None:
@@ -186,7 +236,7 @@ def test_servers_with_everything_set() -> None:
         "mem_limit": 512 << 20,
         "cpu_limit": 0.5,
     }
-    assert made_by("servers", site, course) == expected
+    assert made_of_servers(site, course) == expected
 
 
 def test_pages() -> None:
@@ -206,6 +256,7 @@ def test_pages() -> None:
             "method": "dummy",
             "self_chosen_names": False,
         },
+        "engine": None,
         "site_title": site.title,
         "site_language": "ja",
         "portal_url": "/",
@@ -384,7 +435,7 @@ def test_hub_fills_its_configuration_from_its_environment(tmp_path: Path, monkey
     file = SiteFolders(tmp_path).course("alpha").effective
     file.parent.mkdir(parents=True)
     file.write_text(json.dumps({"site": site.model_dump(mode="json"), "course": course.model_dump(mode="json")}))
-    assert effective(tmp_path, "alpha") == (site, course)
+    assert effective(tmp_path, "alpha") == (site, course, None)
     write_extra(tmp_path, "1.py", "c.JupyterHub.mine = course.id")
     for name, value in {
         names.SITE: str(tmp_path),

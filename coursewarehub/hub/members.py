@@ -1,0 +1,52 @@
+"""Who somebody is in a course, and what the container of their server is: the hub's answers to its spawner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from coursewarehub.hub.engine_state import EngineState
+from coursewarehub.model import Course, Site, decide
+from coursewarehub.model.networks import CourseNetwork
+from coursewarehub.state.folders import SiteFolders
+from coursewarehub.state.identity import site_id
+from coursewarespawner.plan import ContainerPlan, Member, Surroundings, plan_container
+
+NO_NETWORK = "All networks of this site are taken, so this course has none; tell your instructor."
+
+
+def member_of(course: Course) -> Callable[[str, Sequence[str]], Member]:
+    """The function that says who a user is: the role by the course, further groups by the hub."""
+
+    def member(name: str, groups: Sequence[str]) -> Member:
+        return Member(name, decide(course, name, now=datetime.now().astimezone()).role, tuple(groups))
+
+    return member
+
+
+def planner(
+    site: Site, course: Course, folders: SiteFolders, network: CourseNetwork
+) -> Callable[[Member], ContainerPlan]:
+    """The function that says what the container of a member's server is."""
+    surroundings = Surroundings(
+        site_id=site_id(folders),
+        storage=folders.storage or folders.root,
+        network=network,
+        content=folders.course(course.id).content if course.content else None,
+    )
+
+    def plan(member: Member) -> ContainerPlan:
+        return plan_container(site, course, member, surroundings)
+
+    return plan
+
+
+def obstacle_in(file: Path, network: CourseNetwork | None) -> Callable[[], str | None]:
+    """The function that says why no server may start now; it reads what the site process wrote into `file`."""
+    state = EngineState(file)
+
+    def obstacle() -> str | None:
+        return NO_NETWORK if network is None else state.obstacle or None
+
+    return obstacle

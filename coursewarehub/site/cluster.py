@@ -1,0 +1,279 @@
+"""What the site does with the engine that runs learners' containers, and what it knows of it.
+
+The engine may be down when the site starts, and later: then nothing is lost, `status` says "checking", and everything
+is made up for when it answers again. Deciding is in `readiness` and `janitor`; how one Docker host and a swarm differ
+is in `one_host` and `swarm`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from coursewarehub.engine import Cause, EngineError, Unreachable
+from coursewarehub.model.networks import CourseNetwork
+from coursewarehub.site.janitor import Owned, networks_left, servers_left
+from coursewarehub.site.readiness import NodeReport
+from coursewarehub.state.files import replace_text
+
+log = logging.getLogger("coursewarehub.site.cluster")
+
+EVERY: Final = 3.0
+"""Seconds between two looks."""
+
+_SILENCE: Final = 4.0
+"""Seconds of silence after which an engine that was asked counts as not answering."""
+
+
+class State(StrEnum):
+    """How the engine is."""
+
+    ANSWERING = "answering"
+    CHECKING = "checking"
+    DEGRADED = "degraded"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the site needs of its engine now.
+
+    `networks` are those of the courses that are served, by their ids; `images` those of their servers; `kept` are the
+    ids of all courses whose servers and networks stay.
+    """
+
+    networks: Mapping[str, CourseNetwork] = field(default_factory=dict)
+    images: frozenset[str] = frozenset()
+    kept: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Server:
+    """One learner's server that runs."""
+
+    course: str
+    user: str
+    server: str
+    node: str
+    address: str
+    port: int
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one look at the engine found: nodes, servers that run, and the site's objects."""
+
+    nodes: tuple[NodeReport, ...] = ()
+    servers: tuple[Server, ...] = ()
+    objects: tuple[Owned, ...] = ()
+    networks: tuple[Owned, ...] = ()
+
+
+class Side(Protocol):
+    """What differs between one Docker host and a swarm."""
+
+    async def look(self) -> Seen:
+        """Look at the engine. Raises EngineError."""
+        ...
+
+    async def tend(self, wanted: Wanted, seen: Seen) -> list[str]:
+        """Make what is missing; what is wrong, in sentences. Raises EngineError."""
+        ...
+
+    async def end_server(self, server: Owned) -> None:
+        """Stop and remove one server, with the time it has for that. Raises EngineError."""
+        ...
+
+    async def remove_network(self, network: Owned) -> None:
+        """Remove the network of a course without servers. Raises EngineError."""
+        ...
+
+    def isolation(self) -> str | None:
+        """Why network rules between learners' containers are not in force; None when they are."""
+        ...
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The engine's state, for people."""
+
+    state: State
+    message: str = ""
+
+
+def standing_of(error: EngineError | None, troubles: Sequence[str]) -> Standing:
+    """How the engine is, by why it could not be asked, or by what was found to be wrong."""
+    if isinstance(error, Unreachable):
+        lost = error.cause is Cause.NO_LEADER
+        return Standing(State.DEGRADED if lost else State.CHECKING, str(error))
+    if error is not None:
+        return Standing(State.DEGRADED, str(error))
+    return Standing(State.DEGRADED, "; ".join(troubles)) if troubles else Standing(State.ANSWERING)
+
+
+def network_troubles(nodes: Sequence[NodeReport]) -> list[str]:
+    """What is wrong with the machines, in sentences; one that an operator took out of service is no trouble."""
+    return [f"{node.name} is {node.state}" for node in nodes if node.state != "ready"] + [
+        f"{node.name}: {lack}" for node in nodes for lack in node.lacks if not lack.startswith("being checked")
+    ]
+
+
+class Cluster:
+    """Follows the engine until stopped, and has it as the site needs it.
+
+    `wanted` is asked at each look; `occupied` is called after it with the ids of the courses that are kept or of which
+    something is left at the engine; `file` is where the hubs read how the engine is. With `isolated`, they start no
+    server while network rules are not in force. `tended` is set once everything that was missing has been made.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        side: Side,
+        wanted: Callable[[], Wanted],
+        occupied: Callable[[frozenset[str]], None],
+        file: Path,
+        *,
+        isolated: bool,
+    ) -> None:
+        self.kind = kind
+        self._side = side
+        self._wanted = wanted
+        self._occupied = occupied
+        self._file = file
+        self._isolated = isolated
+        self._published = ""
+        self.tended = asyncio.Event()
+        self._wake = asyncio.Event()
+        self._seen = Seen()
+        self._standing = Standing(State.CHECKING, "the engine has not been asked yet")
+        self._since = datetime.now().astimezone()
+        self._cleaning: asyncio.Future[None] | None = None
+        self._uncleaned: list[str] = []
+        self._publish()
+
+    # -- from outside ------------------------------------------------------------------------------------------
+
+    def look_again(self) -> None:
+        """Look at once: something that the site needs has changed."""
+        self._wake.set()
+
+    async def keep(self) -> None:
+        """Follow the engine until cancelled."""
+        try:
+            while True:
+                self._wake.clear()
+                await self._once()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), EVERY)
+        finally:
+            if self._cleaning is not None:
+                self._cleaning.cancel()
+
+    async def servers_on(self, node: str) -> tuple[Server, ...]:
+        """The servers that run on a node now (by its name), as far as that can be found out."""
+        with contextlib.suppress(EngineError):
+            self._seen = await self._side.look()
+        return tuple(server for server in self._seen.servers if server.node == node)
+
+    def status(self) -> dict[str, Any]:
+        """For `coursewarehub status`."""
+        isolation = self._side.isolation()
+        return {
+            "kind": self.kind,
+            "state": str(self._standing.state),
+            "since": self._since.isoformat(timespec="seconds"),
+            "message": self._standing.message,
+            "isolation": {"on": isolation is None, "message": isolation or ""},
+            "nodes": [
+                {
+                    "name": node.name,
+                    "state": node.state,
+                    "availability": node.availability,
+                    "ready": node.ready,
+                    "servers": node.servers,
+                    "lacks": list(node.lacks),
+                }
+                for node in self._seen.nodes
+            ],
+        }
+
+    # -- inside ------------------------------------------------------------------------------------------------
+
+    async def _once(self) -> None:
+        work = asyncio.ensure_future(self._look_and_tend())
+        try:
+            done, _ = await asyncio.wait([work], timeout=_SILENCE)
+            if not done and self._standing.state is State.ANSWERING:
+                self._note(Standing(State.CHECKING, "the engine has not answered for some seconds"))
+            self._note(await work)
+            self._publish()
+        finally:
+            work.cancel()
+
+    async def _look_and_tend(self) -> Standing:
+        wanted = self._wanted()
+        try:
+            self._seen = seen = await self._side.look()
+            troubles = await self._side.tend(wanted, seen)
+        except EngineError as error:
+            return standing_of(error, ())
+        except Exception as error:  # whatever the engine says, it is looked at again
+            log.exception("while looking after the engine")
+            return Standing(State.DEGRADED, f"the engine cannot be looked after: {error!r}")
+        self.tended.set()
+        self._clean(wanted, seen)
+        return standing_of(None, [*network_troubles(seen.nodes), *troubles])
+
+    def _note(self, standing: Standing) -> None:
+        if standing == self._standing:
+            return
+        if standing.state is not self._standing.state:
+            self._since = datetime.now().astimezone()
+        level = logging.INFO if standing.state is State.ANSWERING else logging.WARNING
+        log.log(level, "engine: %s%s", standing.state, f" ({standing.message})" if standing.message else "")
+        self._standing = standing
+        self._publish()
+
+    def _publish(self) -> None:
+        """Tell the hubs; their pages say it to learners."""
+        told = {
+            "state": str(self._standing.state),
+            "since": self._since.isoformat(timespec="seconds"),
+            "obstacle": (self._side.isolation() or "") if self._isolated else "",
+        }
+        text = json.dumps(told)
+        if text != self._published:
+            with contextlib.suppress(OSError):
+                replace_text(self._file, text)
+                self._published = text
+
+    def _clean(self, wanted: Wanted, seen: Seen) -> None:
+        """Begin to remove what is left of courses that are gone, unless that is going on."""
+        if self._cleaning is not None and not self._cleaning.done():
+            return
+        servers = servers_left(seen.objects, wanted.kept)
+        networks = networks_left(seen.networks, wanted.kept, {server.course for server in servers})
+        left = {each.course for each in (*servers, *networks)}
+        self._occupied(wanted.kept | left)
+        if servers or networks:
+            self._cleaning = asyncio.ensure_future(self._remove(servers, networks))
+
+    async def _remove(self, servers: Sequence[Owned], networks: Sequence[Owned]) -> None:
+        work = [self._side.end_server(server) for server in servers]
+        results = await asyncio.gather(*work, return_exceptions=True)
+        results += await asyncio.gather(*map(self._side.remove_network, networks), return_exceptions=True)
+        failed = sorted({str(result) for result in results if isinstance(result, Exception)})
+        if failed != self._uncleaned:
+            log.warning("of courses that are gone something is left: %s", "; ".join(failed) or "nothing any more")
+        self._uncleaned = failed
+        if not failed:
+            log.info("removed what was left of courses: %d servers, %d networks", len(servers), len(networks))
+            self._wake.set()
