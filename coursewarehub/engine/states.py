@@ -138,6 +138,7 @@ _NO_FOLDER = N_("The folder %(folder)s is missing.")
 _NO_FOLDER_ON = N_("The folder %(folder)s is missing on the machine %(machine)s.")
 _NO_PROGRAM = N_("The image %(image)s has no program %(program)s.")
 _NO_ACCESS = N_("The program %(program)s of the image %(image)s may not be executed.")
+_NO_SUCH_PROGRAM = N_("The image %(image)s has no such program as it is told to run (exit status 127).")
 _NO_NETWORK = N_("The course's network is missing.")
 _NO_ADDRESS = N_("No address is free in the course's network: the course is full.")
 _NO_MEMORY = N_("No machine has room: %(memory)s of memory are asked for.")
@@ -168,6 +169,7 @@ _OTHER = N_("The machine could not start it: %(words)s.")
 _OTHER_ON = N_("The machine %(machine)s could not start it: %(words)s.")
 
 _AT_ONCE = timedelta(seconds=30)
+_COMMAND_NOT_FOUND = 127  # what a container with an init ends with when there is no such program
 _LONGEST_WORDS = 200
 _NOT_FOUND = r"(?:executable file not found|no such file or directory)"
 
@@ -212,6 +214,8 @@ def reason_of_exit(
     if status == 137:
         probable = out_of_memory is None and facts.memory_limit
         return Reason(_KILLED, memory=memory) if probable else Reason(_KILLED_BY_SOMEBODY)
+    if status == _COMMAND_NOT_FOUND and facts.image:
+        return Reason(_NO_SUCH_PROGRAM, image=facts.image)
     return Reason(_ENDED_AT_ONCE if took is not None and took < _AT_ONCE else _ENDED, status=status)
 
 

@@ -218,6 +218,10 @@ def task(state: str, error: str = "", code: int | None = None, ended: str = CREA
             ),
             "The image lab:1 has no program /x.",
         ),
+        (
+            task("failed", "task: non-zero exit (127)", 127),
+            "The image lab:1 has no such program as it is told to run (exit status 127).",
+        ),
         (task("failed", "task: non-zero exit (1)", 1), "The program ended at once (exit status 1)."),
         (
             task("failed", "task: non-zero exit (1)", 1, "2026-11-25T11:00:00.1Z"),
