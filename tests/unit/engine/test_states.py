@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -157,6 +159,22 @@ def test_task_machine_and_what_swarm_wants(state: str, desired: str, node: str |
 )
 def test_how_a_container_ended(state: dict[str, Any], condition: Condition) -> None:
     assert of_container(state) is condition
+
+
+WORDS = {WAIT: "wait", UP: "up", GIVE_UP: "give up, with the reason", ALIVE: "there", OVER: "over"}
+PAGE = Path(__file__).parents[3] / "docs/explanation/truth-about-state.md"
+
+
+@pytest.mark.parametrize(
+    ("first", "states"), [("State of a task", TASK_STATES), ("State of a container", CONTAINER_STATES)]
+)
+def test_the_page_has_the_tables(first: str, states: Mapping[str, Condition]) -> None:
+    text = PAGE.read_text(encoding="utf-8").split(f"| {first} |")[1].split("\n\n")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()[2:]]
+    assert rows == [
+        [f"`{state}`", condition, WORDS[as_a_start(condition)], WORDS.get(as_a_poll(condition), OUT_OF_REACH)]
+        for state, condition in states.items()
+    ]
 
 
 # --- reasons of tasks --------------------------------------------------------------------------
