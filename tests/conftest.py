@@ -18,14 +18,21 @@ from support.sites import RunningSite, SiteFolder
 
 @pytest.fixture
 def make_site(tmp_path: Path) -> Iterator[Callable[..., RunningSite]]:
-    """Make site folders; whatever runs for them is ended after the test, and nothing may be left over."""
+    """Make site folders; whatever runs for them is ended after the test, and nothing may be left over.
+
+    `machine` is one of a test bed (`support.engines.Engine`), on which the site then runs.
+    """
     made: list[RunningSite] = []
 
-    def make(name: str = "site", courses: tuple[str, ...] = ("alpha",), **settings: Any) -> RunningSite:
+    def make(
+        name: str = "site", courses: tuple[str, ...] = ("alpha",), machine: Any = None, **settings: Any
+    ) -> RunningSite:
+        if machine is not None:
+            settings["host"] = machine.address
         folder = SiteFolder(tmp_path / name, **settings)
         for course in courses:
             folder.add_course(course)
-        site = RunningSite(folder)
+        site = RunningSite(folder) if machine is None else RunningSite(folder, machine.inside)
         made.append(site)
         return site
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 ANSWERING: Final = "answering"
 
@@ -26,16 +26,24 @@ class EngineState:
         return self._value("since")
 
     @property
-    def obstacle(self) -> str:
-        """Why no server may start now, as a sentence; empty when they may."""
-        return self._value("obstacle")
+    def felt(self) -> bool:
+        """Whether learners may notice that it is not well."""
+        return bool(self._told().get("felt"))
+
+    @property
+    def fenced(self) -> bool:
+        """Whether servers may start: network rules keep them apart, or need not."""
+        return bool(self._told().get("fenced", True))
 
     def _value(self, name: str) -> str:
+        return str(self._told().get(name, ""))
+
+    def _told(self) -> dict[str, Any]:
         try:
             told = json.loads(self._file.read_text())
         except (OSError, ValueError):
-            return ""
-        return str(told.get(name, "")) if isinstance(told, dict) else ""
+            return {}
+        return told if isinstance(told, dict) else {}
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, EngineState) and other._file == self._file

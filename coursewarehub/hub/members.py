@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
+from coursewarehub.engine.states import Reason
 from coursewarehub.hub.engine_state import EngineState
+from coursewarehub.i18n import N_
 from coursewarehub.model import Course, Site, decide
 from coursewarehub.model.networks import CourseNetwork
 from coursewarehub.state.folders import SiteFolders
 from coursewarehub.state.identity import site_id
 from coursewarespawner.plan import ContainerPlan, Member, Surroundings, plan_container
 
-NO_NETWORK = "All networks of this site are taken, so this course has none; tell your instructor."
+NO_NETWORK: Final = N_("All networks of this site are taken, so this course has none.")
+NOT_FENCED: Final = N_("The network rules that keep learners apart are not in force.")
 
 
 def member_of(course: Course) -> Callable[[str, Sequence[str]], Member]:
@@ -42,11 +46,13 @@ def planner(
     return plan
 
 
-def obstacle_in(file: Path, network: CourseNetwork | None) -> Callable[[], str | None]:
+def obstacle_in(file: Path, network: CourseNetwork | None) -> Callable[[], Reason | None]:
     """The function that says why no server may start now; it reads what the site process wrote into `file`."""
     state = EngineState(file)
 
-    def obstacle() -> str | None:
-        return NO_NETWORK if network is None else state.obstacle or None
+    def obstacle() -> Reason | None:
+        if network is None:
+            return Reason(NO_NETWORK)
+        return None if state.fenced else Reason(NOT_FENCED)
 
     return obstacle

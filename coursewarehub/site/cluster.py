@@ -21,13 +21,19 @@ from typing import Any, Final, Protocol
 from coursewarehub.engine import Cause, EngineError, Unreachable
 from coursewarehub.model.networks import CourseNetwork
 from coursewarehub.site.janitor import Owned, networks_left, servers_left
-from coursewarehub.site.readiness import NodeReport
+from coursewarehub.site.readiness import BEING_CHECKED, NodeReport
 from coursewarehub.state.files import replace_text
 
 log = logging.getLogger("coursewarehub.site.cluster")
 
 EVERY: Final = 3.0
 """Seconds between two looks."""
+
+_SOON: Final = 0.5
+"""Seconds until the next look while nothing may start: learners wait."""
+
+_SETTLE_EVERY: Final = 0.1
+_NOT_APART: Final = "The network rules that keep learners' servers apart are not in force yet."
 
 _SILENCE: Final = 4.0
 """Seconds of silence after which an engine that was asked counts as not answering."""
@@ -102,27 +108,31 @@ class Side(Protocol):
 
 @dataclass(frozen=True)
 class Standing:
-    """The engine's state, for people."""
+    """The engine's state, for people; `felt`: learners may notice it."""
 
     state: State
     message: str = ""
+    felt: bool = False
 
 
-def standing_of(error: EngineError | None, troubles: Sequence[str]) -> Standing:
-    """How the engine is, by why it could not be asked, or by what was found to be wrong."""
-    if isinstance(error, Unreachable):
-        lost = error.cause is Cause.NO_LEADER
-        return Standing(State.DEGRADED if lost else State.CHECKING, str(error))
-    if error is not None:
-        return Standing(State.DEGRADED, str(error))
-    return Standing(State.DEGRADED, "; ".join(troubles)) if troubles else Standing(State.ANSWERING)
+def standing_without(error: EngineError) -> Standing:
+    """How the engine is when it could not be asked, or would not do what was asked."""
+    unknown = isinstance(error, Unreachable) and error.cause is not Cause.NO_LEADER
+    return Standing(State.CHECKING if unknown else State.DEGRADED, str(error), felt=True)
 
 
-def network_troubles(nodes: Sequence[NodeReport]) -> list[str]:
-    """What is wrong with the machines, in sentences; one that an operator took out of service is no trouble."""
-    return [f"{node.name} is {node.state}" for node in nodes if node.state != "ready"] + [
-        f"{node.name}: {lack}" for node in nodes for lack in node.lacks if not lack.startswith("being checked")
-    ]
+def standing_with(nodes: Sequence[NodeReport], troubles: Sequence[str]) -> Standing:
+    """How an engine is that answers, by its machines and by what else is wrong, in sentences.
+
+    A machine that an operator took out of service is no trouble. Learners notice when one does not answer, or when
+    none takes servers.
+    """
+    away = [f"{node.name} is {node.state}" for node in nodes if node.state != "ready"]
+    lacking = [f"{node.name}: {lack}" for node in nodes for lack in node.lacks if not lack.startswith(BEING_CHECKED)]
+    wrong = [*away, *lacking, *troubles]
+    if not wrong:
+        return Standing(State.ANSWERING)
+    return Standing(State.DEGRADED, "; ".join(wrong), felt=bool(away) or not any(node.ready for node in nodes))
 
 
 class Cluster:
@@ -130,7 +140,8 @@ class Cluster:
 
     `wanted` is asked at each look; `occupied` is called after it with the ids of the courses that are kept or of which
     something is left at the engine; `file` is where the hubs read how the engine is. With `isolated`, they start no
-    server while network rules are not in force. `tended` is set once everything that was missing has been made.
+    server while network rules are not in force. `tended` is set once everything that was missing has been made and
+    servers may start.
     """
 
     def __init__(
@@ -154,6 +165,7 @@ class Cluster:
         self._wake = asyncio.Event()
         self._seen = Seen()
         self._standing = Standing(State.CHECKING, "the engine has not been asked yet")
+        """Not `felt`: it is asked at once."""
         self._since = datetime.now().astimezone()
         self._cleaning: asyncio.Future[None] | None = None
         self._uncleaned: list[str] = []
@@ -172,10 +184,19 @@ class Cluster:
                 self._wake.clear()
                 await self._once()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), EVERY)
+                    await asyncio.wait_for(self._wake.wait(), EVERY if self._fenced() else _SOON)
         finally:
             if self._cleaning is not None:
                 self._cleaning.cancel()
+
+    async def settle(self, seconds: float) -> None:
+        """Wait, so many seconds at most, until everything that is needed has been made and servers may start."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.tended.wait()
+                while self._isolated and self._side.isolation() is not None:
+                    await asyncio.sleep(_SETTLE_EVERY)
+        self._publish()
 
     async def servers_on(self, node: str) -> tuple[Server, ...]:
         """The servers that run on a node now (by its name), as far as that can be found out."""
@@ -212,7 +233,7 @@ class Cluster:
         try:
             done, _ = await asyncio.wait([work], timeout=_SILENCE)
             if not done and self._standing.state is State.ANSWERING:
-                self._note(Standing(State.CHECKING, "the engine has not answered for some seconds"))
+                self._note(Standing(State.CHECKING, "the engine has not answered for some seconds", felt=True))
             self._note(await work)
             self._publish()
         finally:
@@ -224,13 +245,14 @@ class Cluster:
             self._seen = seen = await self._side.look()
             troubles = await self._side.tend(wanted, seen)
         except EngineError as error:
-            return standing_of(error, ())
+            return standing_without(error)
         except Exception as error:  # whatever the engine says, it is looked at again
             log.exception("while looking after the engine")
-            return Standing(State.DEGRADED, f"the engine cannot be looked after: {error!r}")
-        self.tended.set()
+            return Standing(State.DEGRADED, f"the engine cannot be looked after: {error!r}", felt=True)
+        if self._fenced():
+            self.tended.set()
         self._clean(wanted, seen)
-        return standing_of(None, [*network_troubles(seen.nodes), *troubles])
+        return standing_with(seen.nodes, troubles)
 
     def _note(self, standing: Standing) -> None:
         if standing == self._standing:
@@ -242,12 +264,17 @@ class Cluster:
         self._standing = standing
         self._publish()
 
+    def _fenced(self) -> bool:
+        """Whether servers may start: network rules are in force, or need not be."""
+        return not self._isolated or self._side.isolation() is None
+
     def _publish(self) -> None:
         """Tell the hubs; their pages say it to learners."""
         told = {
             "state": str(self._standing.state),
             "since": self._since.isoformat(timespec="seconds"),
-            "obstacle": (self._side.isolation() or "") if self._isolated else "",
+            "felt": self._standing.felt,
+            "fenced": self._fenced(),
         }
         text = json.dumps(told)
         if text != self._published:

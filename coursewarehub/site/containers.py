@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import os
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from typing import Any
@@ -81,8 +79,7 @@ class Containers:
 
     async def settle(self, seconds: float) -> None:
         """Wait, for so many seconds at most, until the engine has what the courses need."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.cluster.tended.wait(), seconds)
+        await self.cluster.settle(seconds)
 
     async def stop(self) -> None:
         """End what is the site's own; learners' containers go on, and the next site takes them over."""

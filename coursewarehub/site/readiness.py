@@ -25,6 +25,9 @@ _Object = Mapping[str, Any]
 FOLDERS: Final = ("homes", "shared", "published")
 """What of the storage servers mount."""
 
+BEING_CHECKED: Final = "being checked for"
+"""Begins what a node lacks only until its check has been seen to run."""
+
 _SECOND: Final = 1_000_000_000  # nanoseconds
 _MIB: Final = 1024**2
 _NOBODY: Final = "65534:65534"
@@ -230,11 +233,11 @@ def _why(node: _Object, image: str, found: Found) -> str:
         task for task in found.tasks if task["ServiceID"] == found.checks[image] and task.get("NodeID") == node["ID"]
     ]
     if node["ID"] in standing(ours, {found.checks[image]}):
-        return f"being checked for {image}"
+        return f"{BEING_CHECKED} {image}"
     failed = [task for task in ours if task["Status"].get("State") in ("failed", "rejected")]
     task = choose(failed, nodes_of(found.nodes))
     if task is None:
-        return f"being checked for {image}"
+        return f"{BEING_CHECKED} {image}"
     code = (task["Status"].get("ContainerStatus") or {}).get("ExitCode", 0)
     if code == 1:
         return "the storage is not there, or it is not this site's"

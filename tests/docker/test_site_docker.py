@@ -28,7 +28,7 @@ def site(make_site: MakeSite, bed: EngineBed, images: dict[str, str]) -> Iterato
         "image": images["singleuser"],
         "storage": str(bed.storage),
     }
-    made = make_site(courses=(), machine=bed.engine, edge={"host": "0.0.0.0"}, spawner=settings)
+    made = make_site(courses=(), machine=bed.engine, spawner=settings)
     made.folder.add_course("alpha", resources={"memory": "512M", "cpu": 1, "temporary": "64M"})
     made.start()
     yield made

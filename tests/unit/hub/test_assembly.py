@@ -30,6 +30,7 @@ from coursewarehub.hub.assembly import (
     place_of,
 )
 from coursewarehub.hub.localisation import Localisation
+from coursewarehub.hub.members import NO_NETWORK, NOT_FENCED
 from coursewarehub.hub.proxy import CourseProxy
 from coursewarehub.model import ConfigurationError, Course, Reason, Role, Site
 from coursewarehub.model.networks import capacity, course_network
@@ -211,10 +212,10 @@ def test_no_server_starts_while_the_site_says_why_not(tmp_path: Path) -> None:
     ].obstacle
     assert obstacle() is None
     folders.engine_state.parent.mkdir(parents=True)
-    folders.engine_state.write_text(json.dumps({"state": "degraded", "since": "", "obstacle": "Because."}))
-    assert obstacle() == "Because."
+    folders.engine_state.write_text(json.dumps({"state": "degraded", "since": "", "felt": True, "fenced": False}))
+    assert obstacle().template == NOT_FENCED
     without = assemble(site, a_course(), replace(a_place(), folders=folders))["ContainerSpawner"]
-    assert "networks" in without.obstacle() and "plan" not in without
+    assert without.obstacle().template == NO_NETWORK and "plan" not in without
 
 
 def test_servers_with_everything_set() -> None:
