@@ -50,7 +50,7 @@ class Student:
         }
         return self.session.post(f"{self.base}hub/login", data=form, timeout=60, allow_redirects=follow)
 
-    def enter(self) -> Self:
+    def enter(self, seconds: float = 30) -> Self:
         """Log in and wait until the own server answers."""
         answer = self.login()
         assert answer.status_code == 200, (answer.status_code, answer.text[:500])
@@ -59,7 +59,7 @@ class Student:
             page = self.session.get(self.user_url + "lab", timeout=60)
             return page.status_code == 200 and page.url.startswith(self.user_url)
 
-        eventually(arrived, 30)
+        eventually(arrived, seconds)
         return self
 
     def api(self, method: str, path: str, **options: Any) -> requests.Response:

@@ -1,0 +1,117 @@
+"""A site deployed on the Swarm of a test bed, handled as its operator does it: on the manager, by the command line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from support.sites import SiteFolder, eventually
+from support.swarm import SwarmBed
+
+LABEL = "coursewarehub"
+
+
+class DeployedSite:
+    """`coursewarehub deploy swarm` of a site folder that lies on the host of the bed."""
+
+    def __init__(self, bed: SwarmBed, root: Path, images: dict[str, str], **spawner: Any) -> None:
+        self.bed = bed
+        self.images = images
+        settings = {
+            "kind": "swarm",
+            "storage": str(bed.storage),
+            "image": images["singleuser"],
+            **spawner,
+        }
+        self.folder = SiteFolder(root, edge={"host": "0.0.0.0"}, spawner=settings)
+        site = json.loads((root / "site.yaml").read_text())
+        site["edge"]["port"] = self.folder.port
+        (root / "site.yaml").write_text(json.dumps(site, indent=1))
+        self.url = f"http://{bed.manager.address}:{self.folder.port}/"
+
+    def add_course(self, course_id: str, **changes: Any) -> None:
+        resources = {"memory": "512M", "cpu": 1, "temporary": "64M", **changes.pop("resources", {})}
+        self.folder.add_course(course_id, resources=resources, **changes)
+
+    def course_url(self, course_id: str) -> str:
+        return f"{self.url}courses/{course_id}/"
+
+    def cli(self, *arguments: str, check: bool = True, timeout: float = 180) -> subprocess.CompletedProcess[str]:
+        """Run `coursewarehub` as on the manager."""
+        program = [sys.executable, "-m", "coursewarehub", *arguments, "--site", str(self.folder.root)]
+        done = subprocess.run(
+            self.bed.manager.inside(*program), capture_output=True, text=True, timeout=timeout, check=False
+        )
+        assert not check or done.returncode == 0, f"{arguments}: {done.stdout[-1000:]}{done.stderr[-2000:]}"
+        return done
+
+    def deploy(self) -> str:
+        """Deploy it; what the command printed."""
+        return self.cli("deploy", "swarm", "--yes", "--hub-image", self.images["hub"], timeout=300).stdout
+
+    def status(self) -> dict[str, Any]:
+        answer: dict[str, Any] = json.loads(self.cli("status", "--json", check=False).stdout)
+        return answer
+
+    def hub(self, course_id: str) -> dict[str, Any]:
+        """The hub's part of the status."""
+        hubs = {course["id"]: course["hub"] for course in self.status()["courses"]}
+        hub: dict[str, Any] = hubs[course_id]
+        return hub
+
+    def token(self, course_id: str) -> str:
+        return self.cli("course", "token", course_id).stdout.strip()
+
+    def wait_ready(self, nodes: int = 3, seconds: float = 120) -> None:
+        """Until that many nodes are ready for learners' servers."""
+
+        def ready() -> bool:
+            engine = self.status().get("engine") or {}
+            return sum(bool(node["ready"]) for node in engine.get("nodes", [])) >= nodes
+
+        eventually(ready, seconds, every=1)
+
+    # What runs
+
+    def services(self) -> list[dict[str, Any]]:
+        """The learners' servers as Docker knows them."""
+        wanted = {"label": {f"{LABEL}.kind=server": True}}
+        found: list[dict[str, Any]] = self.bed.manager.api("GET", "/services", filters=wanted)
+        return found
+
+    def service_of(self, user: str, course_id: str = "alpha") -> dict[str, Any] | None:
+        """The service of one student's server."""
+        for service in self.services():
+            labels = service["Spec"]["Labels"]
+            if labels[f"{LABEL}.user"] == user and labels[f"{LABEL}.course"] == course_id:
+                return service
+        return None
+
+    def node_of(self, user: str, course_id: str = "alpha") -> str:
+        """Name of the machine on which a student's server runs."""
+        service = self.service_of(user, course_id)
+        assert service is not None, f"{user} has no server"
+        names = {node["ID"]: name for name, node in self.bed.nodes().items()}
+        return names[self.bed.tasks(service["ID"])[0]["NodeID"]]
+
+    def container_of(self, user: str, course_id: str = "alpha") -> tuple[str, str]:
+        """Machine and container id of a student's server."""
+        service = self.service_of(user, course_id)
+        assert service is not None, f"{user} has no server"
+        task = self.bed.tasks(service["ID"])[0]
+        names = {node["ID"]: name for name, node in self.bed.nodes().items()}
+        return names[task["NodeID"]], task["Status"]["ContainerStatus"]["ContainerID"]
+
+    def site_container(self) -> str:
+        """Id of the container in which the site runs."""
+        wanted = {"label": {f"{LABEL}.kind=site": True}}
+        found = self.bed.manager.api("GET", "/containers/json", filters=wanted)
+        assert len(found) == 1, found
+        return str(found[0]["Id"])
+
+    def inside(self, *command: str) -> str:
+        """Run a command in the site's container."""
+        return self.bed.docker("exec", self.site_container(), *command)

@@ -1,0 +1,67 @@
+"""W(n): students who log in, hold a kernel with a value of their own, and work."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+import websocket
+
+from support.students import Kernel, Student
+
+
+@dataclass
+class Session:
+    """One student at work: the kernel holds `x`, which nobody else has."""
+
+    student: Student
+    kernel: Kernel
+    value: str
+
+    @property
+    def name(self) -> str:
+        return self.student.name
+
+    def answers(self) -> bool:
+        """I2: the same kernel still has the value; a broken connection is made anew, as a browser does."""
+        try:
+            return self.kernel.run("print(x)") == f"{self.value}\n"
+        except (OSError, websocket.WebSocketException):
+            pass
+        try:
+            self.kernel.connect()
+            return self.kernel.run("print(x)") == f"{self.value}\n"
+        except (OSError, websocket.WebSocketException):
+            return False
+
+    def save(self, text: str) -> requests.Response:
+        """Save a file, as an open editor does."""
+        model = {"type": "file", "format": "text", "content": text}
+        return self.student.api("PUT", "contents/saved.txt", json=model)
+
+
+def enter(site: Any, name: str, course: str = "alpha", seconds: float = 90) -> Student:
+    return Student(site, course, name).enter(seconds)
+
+
+def work(site: Any, names: list[str], course: str = "alpha", at_once: int = 6) -> list[Session]:
+    """So many students in their notebooks."""
+
+    def begin(name: str) -> Session:
+        kernel = enter(site, name, course).start_kernel()
+        value = f"token-of-{name}-{time.monotonic_ns()}"
+        kernel.run(f"x = {value!r}")
+        return Session(kernel.student, kernel, value)
+
+    with ThreadPoolExecutor(at_once) as pool:
+        return list(pool.map(begin, names))
+
+
+def lost(sessions: list[Session]) -> list[str]:
+    """Names of those whose kernel does not answer any more."""
+    with ThreadPoolExecutor(8) as pool:
+        kept = list(pool.map(Session.answers, sessions))
+    return [session.name for session, fine in zip(sessions, kept, strict=True) if not fine]
