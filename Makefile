@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: demo test test-fast test-long lint docs bench lock clean help
+.PHONY: demo test test-fast test-long test-engines swarm lint docs bench lock clean help
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ - /'
@@ -16,14 +16,22 @@ demo: $(VENV)/demo.stamp  ## run the demo site: two courses in the browser
 
 test: $(VENV)/dev.stamp lint  ## everything but the long cases
 	tools/apt-install chromium git
-	$(PYTEST) -m "not long"
+	$(PYTEST) -m "not long and not engine"
 
 test-fast: $(VENV)/dev.stamp  ## the inner loop
-	$(PYTEST) -m "not slow and not long" -q
+	$(PYTEST) -m "not slow and not long and not engine" -q
 
 test-long: $(VENV)/dev.stamp  ## long fault and load cases
 	tools/apt-install chromium git
 	$(PYTEST) -m long
+
+test-engines: $(VENV)/dev.stamp  ## containers on real Docker Engines and a Swarm of three machines; needs root
+	tools/apt-install chromium git docker.io debootstrap iptables iproute2 docker-registry
+	$(PYTEST) -m "engine and not long"
+
+swarm: $(VENV)/dev.stamp  ## a Swarm of three machines with the demo site on it, until Ctrl-C; needs root
+	tools/apt-install docker.io debootstrap iptables iproute2 docker-registry
+	tools/swarm
 
 lint: $(VENV)/dev.stamp  ## style, types, the laws of the layers
 	$(BIN)/ruff check .

@@ -16,6 +16,16 @@ sys.path.insert(0, str(Path(__file__).parent))
 from support.sites import RunningSite, SiteFolder
 
 
+WITH_ENGINES = tuple(Path(__file__).parent / name for name in ("docker", "swarm"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What runs real Docker Engines has a mark of its own, by its folder."""
+    for item in items:
+        if any(item.path.is_relative_to(folder) for folder in WITH_ENGINES):
+            item.add_marker(pytest.mark.engine)
+
+
 @pytest.fixture
 def make_site(tmp_path: Path) -> Iterator[Callable[..., RunningSite]]:
     """Make site folders; whatever runs for them is ended after the test, and nothing may be left over.

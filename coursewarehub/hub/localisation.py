@@ -15,6 +15,7 @@ concurrent requests cannot mix.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final, Protocol, runtime_checkable
 
 from jinja2 import Environment, pass_context
@@ -68,6 +69,15 @@ class Localised(Protocol):
         ...
 
 
+@runtime_checkable
+class Translatable(Protocol):
+    """A sentence that remembers its template and what is in it, such as the reason why a server ended."""
+
+    def translated(self, gettext: Callable[[str], str]) -> str:
+        """The sentence in the language of `gettext`."""
+        ...
+
+
 class Localisation(InternationalizationExtension):
     """Translation of our strings in JupyterHub's templates, and the language of the page they extend."""
 
@@ -84,7 +94,8 @@ def install(environment: Environment) -> None:
     """Give the templates `_`, `ngettext` and a few functions; the environment must have the i18n extension.
 
     The functions are `language()`, `languages()` for the language switch, `localised(text)` for a text of the
-    course, `translated(text)` for a message made elsewhere, and `known_messages()`.
+    course, `translated(text)` for a message made elsewhere, `known_messages()`, and `progress_messages()` for what
+    spawners of containers tell while a server starts.
     """
     install_catalogues(environment, request_language)
     environment.globals.update(
@@ -93,6 +104,7 @@ def install(environment: Environment) -> None:
         localised=_localised,
         translated=_translated,
         known_messages=_known_messages,
+        progress_messages=_progress_messages,
     )
 
 
@@ -134,9 +146,15 @@ def _localised(context: Context, text: Any) -> str:
 
 @pass_context
 def _translated(context: Context, text: Any) -> str:
-    """A message made elsewhere, in the page's language when our catalogues know it; never taken as markup."""
+    """A message made elsewhere, in the page's language when our catalogues know it; never taken as markup.
+
+    One that remembers what it was made of (`Translatable`) says it anew.
+    """
+    gettext = translations(request_language(context)).gettext
+    if isinstance(text, Translatable):
+        return text.translated(gettext)
     known = KNOWN_MESSAGES.get(str(text), str(text))
-    return translations(request_language(context)).gettext(known) if known else ""
+    return gettext(known) if known else ""
 
 
 @pass_context
@@ -144,3 +162,17 @@ def _known_messages(context: Context) -> dict[str, str]:
     """`KNOWN_MESSAGES` in the page's language, for templates and their scripts."""
     gettext = translations(request_language(context)).gettext
     return {message: gettext(ours) for message, ours in KNOWN_MESSAGES.items()}
+
+
+@pass_context
+def _progress_messages(context: Context) -> dict[str, str]:
+    """Templates of what is told while a server starts, and what stands for them in the page's language.
+
+    Only for containers: what makes the templates is imported with their spawners.
+    """
+    if not context.get("engine"):
+        return {}
+    from coursewarespawner.messages import PROGRESS
+
+    gettext = translations(request_language(context)).gettext
+    return {template: gettext(template) for template in PROGRESS}

@@ -52,6 +52,13 @@ def parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help=f"file that says how it is ({health.DEFAULT})",
     )
+    made.add_argument(
+        "--round",
+        type=float,
+        default=60.0,
+        metavar="SECONDS",
+        help="how often all rules are looked at, to mend what is not in force any more (60)",
+    )
     what = made.add_mutually_exclusive_group()
     what.add_argument("--check", action="store_true", help="say whether the agent is well; exit status 1 when not")
     what.add_argument("--remove", action="store_true", help="take the rules of --host-rules away, and end")
@@ -94,7 +101,7 @@ async def _serve(args: argparse.Namespace) -> int:
 
     args.health.unlink(missing_ok=True)
     engine = Engine(args.engine)
-    settings = Settings(args.netns_folder, args.host_rules, tuple(args.ports), args.health)
+    settings = Settings(args.netns_folder, args.host_rules, tuple(args.ports), args.health, args.round)
     task = asyncio.ensure_future(Agent(engine, settings).run())
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)

@@ -24,7 +24,10 @@ from coursewarehub.wire.control import NodeNotice
 
 
 class Containers:
-    """The engine's part of a running site. `served` are the courses that have a hub, by id."""
+    """The engine's part of a running site. `served` are the courses that have a hub, by id.
+
+    `kept` are the ids of those of which nothing is removed.
+    """
 
     def __init__(
         self,
@@ -32,6 +35,7 @@ class Containers:
         source: Source,
         folders: SiteFolders,
         served: Callable[[], Mapping[str, Course]],
+        kept: Callable[[], frozenset[str]],
     ) -> None:
         """Prepare everything; nothing is asked of the engine yet.
 
@@ -42,6 +46,7 @@ class Containers:
         self._spawner = spawner
         self._folders = folders
         self._served = served
+        self._kept = kept
         self._numbers = NetworkBook(folders.networks)
         self._site_id = site_id(folders)
         self._engine = Engine(spawner.engine)
@@ -110,7 +115,7 @@ class Containers:
         served = self._served()
         numbered = {i: self.network(i) for i in served if self._numbers.get(i) is not None}
         images = frozenset(course.image or self._spawner.image for course in served.values())
-        return Wanted(numbered, images, frozenset(served))
+        return Wanted(numbered, images, self._kept() | frozenset(served))
 
     def _occupied(self, courses: Collection[str]) -> None:
         self._numbers.forget(self._numbers.known() - frozenset(courses))

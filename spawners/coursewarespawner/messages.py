@@ -31,6 +31,18 @@ FENCED: Final = N_(
     "one has stopped for certain, so that the two cannot overwrite each other's work."
 )
 
+PROGRESS: Final = (
+    NEXT_IN_LINE,
+    IN_LINE,
+    IN_LINE_UNKNOWN,
+    PREPARING,
+    PULLING,
+    PREPARING_ON,
+    STARTING_ON,
+    FENCED,
+)
+"""All of these, for a page that says them in its reader's language."""
+
 # -- when it does not start ---------------------------------------------------------------------------------------
 
 COURSE_FULL: Final = N_(

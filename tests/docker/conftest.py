@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
+from support.beds import NEEDS_ROOT
 from support.engines import Engine, EngineBed, engine_bed
 from support.images import provide_images
 
 
 @pytest.fixture(scope="session")
 def open_bed() -> Iterator[EngineBed]:
+    if os.geteuid() != 0:
+        pytest.skip(NEEDS_ROOT)
     with engine_bed() as bed:
         yield bed
 

@@ -17,13 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-import pytest
-
 from support.netns import Bridge, Namespace, end_all, namespaces, processes_below, run
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 CACHE = Path(os.environ.get("COURSEWARE_TEST_CACHE", "/var/tmp/courseware-test"))
 PACKAGES = ("docker.io", "debootstrap", "iptables", "iproute2", "docker-registry")
+NEEDS_ROOT = "real engines for tests need root, for network namespaces and mounts"
 SLOTS = 16
 KINDS = {"swarm": 0, "engine": 100, "builder": 200}  # third part of the addresses of the first slot
 NETWORKS = "10.199.0.0/16"  # of all beds
@@ -49,9 +48,14 @@ class Slot:
         return CACHE / self.name
 
     @property
+    def scratch(self) -> Path:
+        """What is in it goes with the bed."""
+        return self.folder / "shared"
+
+    @property
     def storage(self) -> Path:
         """Stands for shared storage: the same on all machines of the bed, and empty at its start."""
-        return self.folder / "shared" / "storage"
+        return self.scratch / "storage"
 
     @property
     def cgroup(self) -> str:
@@ -68,9 +72,8 @@ class Slot:
 
 
 def prepare() -> None:
-    """Skip the test where no bed can be; install what is missing."""
-    if os.geteuid() != 0:
-        pytest.skip("the tests with real engines need root: they make network namespaces and mounts")
+    """Install what is missing."""
+    assert os.geteuid() == 0, NEEDS_ROOT
     run(CHECKOUT / "tools" / "apt-install", *PACKAGES, timeout=900)
     CACHE.mkdir(parents=True, exist_ok=True)
 
@@ -137,7 +140,7 @@ def clean(place: Slot) -> None:
         for group in Path("/sys/fs/cgroup").glob(pattern):
             _remove_groups(group)
     place.bridge.close()
-    shutil.rmtree(place.storage.parent, ignore_errors=True)
+    shutil.rmtree(place.scratch, ignore_errors=True)
 
 
 def mounts_below(folder: Path) -> list[str]:

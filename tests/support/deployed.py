@@ -26,11 +26,8 @@ class DeployedSite:
             "image": images["singleuser"],
             **spawner,
         }
-        self.folder = SiteFolder(root, edge={"host": "0.0.0.0"}, spawner=settings)
-        site = json.loads((root / "site.yaml").read_text())
-        site["edge"]["port"] = self.folder.port
-        (root / "site.yaml").write_text(json.dumps(site, indent=1))
-        self.url = f"http://{bed.manager.address}:{self.folder.port}/"
+        self.folder = SiteFolder(root, host=bed.manager.address, spawner=settings)
+        self.url = self.folder.url
 
     def add_course(self, course_id: str, **changes: Any) -> None:
         resources = {"memory": "512M", "cpu": 1, "temporary": "64M", **changes.pop("resources", {})}

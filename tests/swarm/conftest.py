@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
+from support.beds import NEEDS_ROOT
 from support.images import provide_images
 from support.swarm import SwarmBed, swarm_bed
 
 
 @pytest.fixture(scope="session")
 def open_swarm() -> Iterator[SwarmBed]:
+    if os.geteuid() != 0:
+        pytest.skip(NEEDS_ROOT)
     with swarm_bed() as bed:
         yield bed
 

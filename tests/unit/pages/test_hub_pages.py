@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,9 +11,12 @@ from typing import Any
 import pytest
 from jinja2 import Environment
 
+from coursewarehub.engine.states import Reason
 from coursewarehub.hub.localisation import REFUSALS, Localisation, request_language
 from coursewarehub.i18n import LANGUAGES, NAMES
-from coursewarehub.model.access import Reason
+from coursewarehub.model.access import Reason as Decided
+from coursewarespawner import messages
+from coursewarespawner.messages import StartFailed, Told
 
 from .hub_handler import BASE, SYNC, TEMPLATES, UPSTREAM, Login, course, handler, rendered, user
 from .structure import HOSTILE, Page
@@ -330,6 +335,107 @@ def test_the_progress_page_follows_the_events() -> None:
     assert "event.queue_position" in html
 
 
+def scripts_of(language: str, **template_vars: Any) -> str:
+    of = handler(headers={"Accept-Language": language}, template_vars=template_vars)
+    return rendered(of, "spawn_pending.html", **values("spawn_pending.html", ""))
+
+
+def test_progress_of_containers_is_told_in_the_readers_language() -> None:
+    """What a spawner shows is a template and its values; the page has the template in every reader's language."""
+    html = scripts_of("ja", engine=engine())
+    line = re.search(r"const templates = (\{.*\});", html)
+    assert line is not None
+    known = json.loads(line[1])
+    assert set(known) == set(messages.PROGRESS)
+    for template, said in known.items():
+        assert said != template
+        assert set(re.findall(r"%\(\w+\)s|%%", said)) == set(re.findall(r"%\(\w+\)s|%%", template))
+
+
+def test_local_processes_need_no_templates() -> None:
+    assert "const templates = {};" in scripts_of("ja", engine=None)
+
+
+def engine(felt: bool = False, state: str = "answering") -> Any:
+    return SimpleNamespace(state=state, felt=felt)
+
+
+BANNER = {
+    ("degraded", "en"): "The cluster is degraded",
+    ("degraded", "ja"): "クラスタの一部に障害があり",
+    ("degraded", "fr"): "La grappe est en mode dégradé",
+    ("checking", "en"): "The machines that run the notebooks do not answer",
+    ("checking", "ja"): "ノートブックを動かすマシンが現在応答していません",
+    ("checking", "fr"): "Les machines qui exécutent les notebooks ne répondent pas",
+}
+
+
+@pytest.mark.parametrize(("state", "language"), sorted(BANNER))
+@pytest.mark.parametrize("template", ["home.html", "login.html", "spawn_pending.html", "not_running.html"])
+def test_learners_are_told_of_an_engine_that_is_not_well(template: str, state: str, language: str) -> None:
+    def shown(now: Any) -> list[str]:
+        of = handler(headers={"Accept-Language": language}, template_vars={"engine": now})
+        texts: list[str] = Page(rendered(of, template, **values(template, ""))).texts
+        return [text for text in texts if text.startswith(BANNER[state, language])]
+
+    assert len(shown(engine(felt=True, state=state))) == 1
+    assert not shown(engine(felt=False, state=state))
+    assert not shown(None)
+
+
+ENDED = Told(messages.STOPPED, {"reason": Reason("It was killed (exit status %(status)s).", status=137)})
+
+
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [
+        ("en", "Your server has ended. It was killed (exit status 137). Your files are safe; start it again to go on."),
+        ("ja", "137"),
+        ("fr", "137"),
+    ],
+)
+def test_why_the_last_server_ended_is_told_where_it_is_started_again(language: str, said: str) -> None:
+    ended = SimpleNamespace(active=False, pending=None, last_reason=ENDED)
+    home = page("home.html", language, default_server=ended)
+    assert any(said in text for text in home.texts)
+    assert f"{HUB}spawn/ada" in home.links
+    owner = user()
+    owner.spawners = {"": ended}
+    away = page("not_running.html", language, failed=False, user=owner, server_name="")
+    assert any(said in text for text in away.texts)
+    assert f"{HUB}spawn/ada" in away.links
+    if language != "en":
+        assert not any("Your server has ended" in text for text in (*home.texts, *away.texts))
+
+
+def test_a_server_that_was_stopped_needs_no_reason() -> None:
+    stopped = SimpleNamespace(active=False, pending=None, last_reason=None)
+    assert (
+        "Starting takes a few seconds. Your files are as you left them."
+        in page("home.html", default_server=stopped).texts
+    )
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_why_a_start_failed_is_told_with_what_to_do(language: str) -> None:
+    failed = StartFailed(messages.COURSE_FULL, places=11)
+    texts = page("not_running.html", language, failed_message=failed.jupyterhub_message, exception=failed).texts
+    told = [text for text in texts if "11" in text]
+    assert len(told) == 1
+    assert (told[0] == str(failed)) is (language == "en")
+    # It says itself what to do next.
+    assert not any(text.startswith("Try again in a minute. If it fails") for text in texts)
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_reasons_are_escaped(hostile: str) -> None:
+    plain, attacked = (
+        page("not_running.html", exception=StartFailed(messages.NOT_STARTED, reason=text))
+        for text in ("Qwerty", hostile)
+    )
+    assert attacked.skeleton == plain.skeleton
+
+
 def test_not_running() -> None:
     quiet = page("not_running.html", failed=False, error_id="")
     assert "Your notebook is not running" in quiet.texts
@@ -376,12 +482,12 @@ def test_a_known_message_is_translated() -> None:
 
 
 def test_every_refusal_is_known() -> None:
-    granted = {Reason.MEMBER, Reason.STRANGER}
-    assert set(REFUSALS) == {str(reason) for reason in Reason if reason not in granted}
+    granted = {Decided.MEMBER, Decided.STRANGER}
+    assert set(REFUSALS) == {str(reason) for reason in Decided if reason not in granted}
 
 
 def test_a_refusal_is_said_on_the_login_form() -> None:
-    texts = page("login.html", "fr", login_error=str(Reason.CLOSED)).texts
+    texts = page("login.html", "fr", login_error=str(Decided.CLOSED)).texts
     assert "Ce cours est fermé." in texts
 
 
