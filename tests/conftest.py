@@ -15,7 +15,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from support.sites import RunningSite, SiteFolder
 
-
 WITH_ENGINES = tuple(Path(__file__).parent / name for name in ("docker", "swarm"))
 
 
