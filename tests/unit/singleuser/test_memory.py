@@ -215,7 +215,7 @@ def limited() -> Iterator[Path]:
     group.rmdir()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_f24_only_the_kernel_dies_and_the_message_names_memory(limited: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
