@@ -20,7 +20,7 @@ from support.sites import NOTEBOOK, alive, eventually
 from coursewarehub.singleuser.subtree import look
 from coursewarehub.wire import messages
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 LEASE = "6"
 
 
