@@ -62,7 +62,7 @@ def test_freeze_stops_all_but_the_root_and_thaw_continues_them(root: subprocess.
         tree.freeze()  # again, as the keeper does
         tree.thaw()
         eventually(lambda: "T" not in states(pids), 2)
-        assert states(pids) == "SSSSS"
+        assert set(states(pids)) <= set("SRD") and len(states(pids)) == 5
     finally:
         outside.kill()
         outside.wait()
