@@ -422,6 +422,8 @@ def test_f04_swarm_without_a_leader_loses_nobody(make: Make, swarm: SwarmBed) ->
 
         eventually(led, 60, every=0.5)
         assert [await spawner.poll() for spawner in spawners] == [None] * 6
+        await asyncio.gather(*(spawner.stop(now=True) for spawner in spawners))
+        assert services(swarm) == []
 
     hub.run(test, 200)
 
