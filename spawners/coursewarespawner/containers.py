@@ -14,7 +14,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Final, TypeVar
 from weakref import WeakValueDictionary
@@ -24,6 +24,7 @@ from sqlalchemy.orm import object_session
 from traitlets import Instance
 
 from coursewarehub.engine import Cause, Conflict, Engine, EngineError, Unreachable
+from coursewarehub.engine.images import OUR_COMMAND
 from coursewarehub.engine.observe import Observation
 from coursewarehub.engine.states import Condition, Facts, reason_of_words
 from coursewarehub.engine.view import EngineView
@@ -32,6 +33,7 @@ from coursewarespawner import homes, messages
 from coursewarespawner.defaults import refuse_what_is_not_taken
 from coursewarespawner.fence import Lost
 from coursewarespawner.janitor import Janitor, owned_names
+from coursewarespawner.lease import keeps_lease
 from coursewarespawner.line import Line
 from coursewarespawner.messages import StartFailed, Told
 from coursewarespawner.plan import HOME, SHARED, ContainerPlan, course_group
@@ -71,8 +73,11 @@ class ContainerSpawner(PlannedSpawner):
     """Why the last server ended, for the next page; None when it was stopped."""
     node_name: str = ""
 
+    _node_id: str = ""
     _over: int | None = None
     _lost: Lost | None = None
+    _just_lost: bool = False
+    _leased: bool = False
     _teller = Instance(Teller, ())
 
     _locks: ClassVar[WeakValueDictionary[tuple[str, str], asyncio.Lock]] = WeakValueDictionary()
@@ -88,6 +93,7 @@ class ContainerSpawner(PlannedSpawner):
         self.spawn_id = state.get("spawn", "")
         self.node_name = state.get("node", "")
         self._network = state.get("network", "")
+        self._leased = state.get("leased") is True
         self._lost = Lost.from_state(state.get("lost"))
         self.last_reason = Told.from_state(state.get("reason"))
 
@@ -100,6 +106,7 @@ class ContainerSpawner(PlannedSpawner):
                 "spawn": self.spawn_id,
                 "node": self.node_name,
                 "network": self._network,
+                "leased": self._leased,
             }
         if self._lost is not None:
             state["lost"] = self._lost.to_state()
@@ -112,7 +119,8 @@ class ContainerSpawner(PlannedSpawner):
         super().clear_state()
         self.object_id = ""
         self.spawn_id = ""
-        self.node_name = ""
+        self.node_name, self._node_id = "", ""
+        self._leased = False
         self._over = None
 
     def _commit(self) -> None:
@@ -129,8 +137,8 @@ class ContainerSpawner(PlannedSpawner):
     async def _after_stop(self, hook: Any) -> None:
         await maybe_future(hook)
         self._revoke_tokens(but="")
-        if self._lost is not None:
-            self._lost = self._lost.from_now(time.time())
+        if self._lost is not None and self._just_lost:
+            self._lost, self._just_lost = self._lost.from_now(time.time()), False
 
     def _revoke_tokens(self, but: str) -> None:
         """End all tokens of this server but one; after a restart JupyterHub does not know which they are."""
@@ -209,7 +217,10 @@ class ContainerSpawner(PlannedSpawner):
             return
         lost = await self._end(found, grace)
         if lost is not None:
-            self._lost = lost
+            self._note_lost(lost)
+
+    def _note_lost(self, lost: Lost) -> None:
+        self._lost, self._just_lost = replace(lost, leased=self._leased), True
 
     def _remove_later(self, name: str, *, grace: int, spawn: str, after: float = 0.0) -> asyncio.Task[None]:
         """Remove it in the background, after so many seconds, and as soon as the engine answers."""
@@ -316,13 +327,16 @@ class ContainerSpawner(PlannedSpawner):
     async def _wait_for_the_lost(self) -> None:
         """Wait until an earlier server on a machine that does not answer has stopped: there are never two writers."""
         while self._lost is not None:
-            left = self._lost.seconds_left(time.time(), self._fence)
+            left = self._lost.seconds_left(time.time(), self._fence) if self._fence else 0.0
             if left <= 0 or await self._has_ended(self._lost):
                 self._lost = None
                 self._commit()
-                return
-            self._teller.show(5, messages.FENCED, seconds=math.ceil(left), node=self._lost.node)
-            await asyncio.sleep(min(left, 1.0))
+            elif math.isinf(left):
+                self._teller.show(5, messages.FENCED_WITHOUT_LEASE, node=self._lost.node or "?")
+                await asyncio.sleep(1.0)
+            else:
+                self._teller.show(5, messages.FENCED, seconds=math.ceil(left), node=self._lost.node)
+                await asyncio.sleep(min(left, 1.0))
 
     @property
     def _fence(self) -> float:
@@ -389,7 +403,9 @@ class ContainerSpawner(PlannedSpawner):
             async with asyncio.timeout(self.start_limit):
                 self.object_id = await self._to_its_end(self._make(plan))
                 self._commit()
-                return await self._until_ready(plan, places)
+                url = await self._until_ready(plan, places)
+                self._learn_of_lease(plan, url)
+                return url
         except TimeoutError:
             await self._clean_up(plan)
             raise StartFailed(messages.TOO_SLOW, seconds=round(self.start_limit)) from None
@@ -399,6 +415,18 @@ class ContainerSpawner(PlannedSpawner):
         except BaseException as error:
             await self._clean_up(plan, known=not isinstance(error, Unreachable | asyncio.CancelledError))
             raise
+
+    def _learn_of_lease(self, plan: ContainerPlan, url: str) -> None:
+        """Know, for the day on which its machine is lost, whether this server then stops writing by itself."""
+        self._leased = plan.command == OUR_COMMAND
+        if self.lease_seconds and not self._leased:
+            self._in_background(self._ask_for_lease(self.spawn_id, url_path_join(url, self.server.base_url)))
+
+    async def _ask_for_lease(self, spawn: str, url: str) -> None:
+        leased = await keeps_lease(url, self.api_token)
+        if leased and self.spawn_id == spawn:
+            self._leased = True
+            self._commit()
 
     @staticmethod
     async def _to_its_end(work: Coroutine[Any, Any, _T]) -> _T:
@@ -490,6 +518,7 @@ class ContainerSpawner(PlannedSpawner):
         """Remember what was found, which a hub that was killed in the middle of a start did not know."""
         self._employ_janitor()
         self.node_name = seen.node_name or self.node_name
+        self._node_id = seen.node_id or self._node_id
         self.object_id = self.object_id or seen.object_id
         self.spawn_id = self.spawn_id or seen.spawn
 
@@ -497,7 +526,7 @@ class ContainerSpawner(PlannedSpawner):
         self._over = seen.exit_code or (0 if seen.condition in {Condition.ENDED, Condition.GONE} else 1)
         self.last_reason = _reason_of_end(seen, made=bool(self.object_id))
         if seen.condition is Condition.LOST:
-            self._lost = Lost(time.time(), seen.node_name, seen.node_id, seen.spawn)
+            self._note_lost(Lost(time.time(), seen.node_name, seen.node_id, seen.spawn))
         self.log.warning("%s has ended: %s", self.object_name, self.last_reason or seen.condition)
         if seen.condition is not Condition.GONE:
             self._remove_later(self.object_name, grace=_GRACE, spawn=seen.spawn)
@@ -526,7 +555,7 @@ class ContainerSpawner(PlannedSpawner):
                 await self._remove(name, grace=0 if now else _GRACE, spawn=spawn)
         except EngineError as error:
             self.log.warning("%s is stopped as soon as the engine answers: %s", name, error)
-            self._lost = self._lost or Lost(time.time(), self.node_name, spawn=spawn)
+            self._note_lost(self._lost or Lost(time.time(), self.node_name, self._node_id, spawn))
             self._remove_later(name, grace=0 if now else _GRACE, spawn=spawn)
         self._over = 0
 
@@ -550,6 +579,7 @@ class ContainerSpawner(PlannedSpawner):
 
     def _see(self, seen: Observation) -> None:
         self.node_name = seen.node_name or self.node_name
+        self._node_id = seen.node_id or self._node_id
         self._teller.sees(seen)
 
     def progress(self) -> AsyncIterator[dict[str, Any]]:

@@ -31,6 +31,10 @@ FENCED: Final = N_(
     "one has stopped for certain, so that the two cannot overwrite each other's work."
 )
 
+FENCED_WITHOUT_LEASE: Final = N_(
+    "The machine that your last server ran on (%(node)s) does not answer. A new one starts when that machine is back "
+    "or was removed by the operator, so that the two cannot overwrite each other's work. Tell your instructor."
+)
 PROGRESS: Final = (
     NEXT_IN_LINE,
     IN_LINE,
@@ -40,6 +44,7 @@ PROGRESS: Final = (
     PREPARING_ON,
     STARTING_ON,
     FENCED,
+    FENCED_WITHOUT_LEASE,
 )
 """All of these, for a page that says them in its reader's language."""
 

@@ -86,9 +86,15 @@ class CoursewareSwarmSpawner(ContainerSpawner, SwarmSpawner):
         return not condition.is_over
 
     async def _ended_for_certain(self, lost: Lost) -> bool:
-        """Whether its machine is back and says so, or does not know of it any more."""
-        if not lost.spawn or (await self._node_states()).get(lost.node_id) != "ready":
+        """Whether its machine is back and says so, or does not know of it any more, or was removed from the swarm.
+
+        Who removes a machine answers for nothing running on it.
+        """
+        if not lost.spawn or not lost.node_id:
             return False
+        state = (await self._node_states()).get(lost.node_id)
+        if state != "ready":
+            return state is None
         return all(of_task(task["Status"]["State"], "", "ready") in _ENDED for task in await self._tasks_of(lost.spawn))
 
     async def _node_states(self) -> dict[str, str]:

@@ -147,14 +147,18 @@ def test_lost_server_is_remembered_until_its_token_was_revoked(hub: FakeHub, mon
     asyncio.run(spawner.run_post_stop_hook())
     hub.stopped(spawner)
     assert hub.spawner()._lost == Lost(5000.0, "n2", "node-id", "mine")
+    monkeypatch.setattr(time, "time", lambda: 9000.0)
+    again = hub.spawner()
+    asyncio.run(again.run_post_stop_hook())
+    assert again._lost == Lost(5000.0, "n2", "node-id", "mine"), "a start that fails meanwhile makes it no longer"
 
 
 def test_state_is_what_a_restarted_hub_needs(hub: FakeHub) -> None:
     spawner = hub.spawner()
     assert spawner.get_state() == {}
-    spawner.load_state({"object_name": "n", "object_id": "i", "spawn": "s", "node": "n2", "network": "net"})
-    state = json.loads(json.dumps(spawner.get_state()))
-    assert state == {"object_name": "n", "object_id": "i", "spawn": "s", "node": "n2", "network": "net"}
+    kept = {"object_name": "n", "object_id": "i", "spawn": "s", "node": "n2", "network": "net", "leased": True}
+    spawner.load_state(kept)
+    assert json.loads(json.dumps(spawner.get_state())) == kept
     spawner.clear_state()
     assert spawner.get_state() == {} and spawner.api_token == ""
 
