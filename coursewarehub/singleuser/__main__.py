@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from coursewarehub.singleuser import lean
+from coursewarehub.wire import environment as names
 
 # jsonschema suppresses the ImportError of this optional package, whose import alone costs about a second.
 sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
@@ -20,7 +21,7 @@ _ANYWHERE = ("", "0.0.0.0", "::", "*")  # noqa: S104 - a container has its own n
 def entry() -> int:
     """Console script; exit status."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the server has a handler of its own
-    os.umask(0o027)  # what the learner makes, the course's staff may read, and nobody else
+    os.umask(umask(os.environ))
     try:
         listening = listen(os.environ)
     except OSError as error:
@@ -30,6 +31,15 @@ def entry() -> int:
     from coursewarehub.singleuser.main import main
 
     return main(dict(os.environ), listening)
+
+
+def umask(environment: Mapping[str, str]) -> int:
+    """Who may do what with the files that are made.
+
+    A learner's are read by the course's staff (the group of the home) and by nobody else. What the staff put into the
+    shared folder, the staff write and learners read; the staff's own homes are closed by their folder's mode.
+    """
+    return 0o002 if environment.get(names.HOMES) else 0o027
 
 
 def listen(environment: Mapping[str, str]) -> socket.socket | None:

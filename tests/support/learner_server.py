@@ -222,7 +222,10 @@ class ServerKernel(Kernel):
     def connect(self) -> None:
         url = f"ws{self.server.url[4:]}api/kernels/{self.id}/channels"
         self._socket = websocket.create_connection(
-            url, timeout=60, header={"Authorization": f"token {OWN_TOKEN}"}, suppress_origin=True
+            url,
+            timeout=20,  # less than from one ping to the next, which would begin it anew
+            header={"Authorization": f"token {OWN_TOKEN}"},
+            suppress_origin=True,
         )
 
     def send(self, code: str) -> None:

@@ -20,7 +20,7 @@ from support.sites import NOTEBOOK, alive, eventually
 from coursewarehub.singleuser.subtree import look
 from coursewarehub.wire import messages
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.slow
 LEASE = "6"
 
 
@@ -44,15 +44,21 @@ def test_pauses_without_the_hub_and_goes_on_with_everything_in_memory(tmp_path: 
         pid = int(kernel.run("import os; treasure = [1, 2, 3]; print(os.getpid())"))
         helper = int(kernel.run("import subprocess; p = subprocess.Popen(['sleep', '600']); print(p.pid)"))
         terminal = server.request("POST", "api/terminals", json={}).json()["name"]
-        shells = set(descendants(server.process.pid if server.process else 0)) - {pid, helper}
+        assert server.process is not None
+        root = server.process.pid
+        eventually(lambda: len(descendants(root)) >= 3)
+
+        def states() -> set[str]:
+            return {state(process) for process in (pid, helper, *descendants(root))} - {"gone"}
+
         assert server.save("before.txt", "kept").status_code == 201
         assert server.request("GET", "courseware/lease").json()["phase"] == "held"
 
         hub.mode = "silent"
         silent_since = time.monotonic()
-        eventually(lambda: {state(p) for p in (pid, helper, *shells)} == {"T"}, 12)
+        eventually(lambda: states() == {"T"}, 12)
         assert 4 <= time.monotonic() - silent_since <= 8
-        assert state(server.process.pid if server.process else 0) in "SR"
+        assert state(root) in "SR"
 
         refused = [
             server.save("during.txt", "lost?"),
@@ -72,7 +78,7 @@ def test_pauses_without_the_hub_and_goes_on_with_everything_in_memory(tmp_path: 
         assert notice["text"] == dict(messages.PAUSED)
 
         hub.mode = "current"
-        eventually(lambda: "T" not in {state(p) for p in (pid, helper, *shells)}, 10)
+        eventually(lambda: "T" not in states(), 10)
         assert kernel.run("treasure.append(4); print(treasure)") == "[1, 2, 3, 4]\n"
         assert server.save("after.txt", "kept").status_code == 201
         assert server.request("GET", "courseware/notices").json()["notices"] == []
@@ -318,16 +324,24 @@ def test_sigterm_while_the_hub_does_not_answer(tmp_path: Path, hub: FakeHub) -> 
     assert server.wait(20) == 0, server.said()
 
 
-def test_what_the_learner_makes_the_staff_may_read(tmp_path: Path, hub: FakeHub) -> None:
+@pytest.mark.parametrize(
+    ("variables", "file", "folder"),
+    [({}, 0o640, 0o2750), ({"COURSEWARE_HOMES": "/home/learner/students"}, 0o664, 0o2775)],
+    ids=["student", "staff"],
+)
+def test_who_may_read_what_is_made(
+    tmp_path: Path, hub: FakeHub, variables: dict[str, str], file: int, folder: int
+) -> None:
     home = tmp_path / "home"
     home.mkdir()
-    os.chown(home, -1, 4242) if os.geteuid() == 0 else None
+    if os.geteuid() == 0:
+        os.chown(home, -1, 4242)
     home.chmod(0o2750)
-    with LearnerServer(home, hub) as server:
+    with LearnerServer(home, hub, **variables) as server:
         server.save("a.txt", "a")
         server.start_kernel().run("import os; os.mkdir('d'); open('d/b.txt', 'w').write('b')")
     modes = {name: (home / name).stat().st_mode & 0o7777 for name in ("a.txt", "d", "d/b.txt")}
-    assert modes == {"a.txt": 0o640, "d": 0o2750, "d/b.txt": 0o640}
+    assert modes == {"a.txt": file, "d": folder, "d/b.txt": file}
     assert {(home / name).stat().st_gid for name in modes} == {home.stat().st_gid}
 
 
