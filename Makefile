@@ -4,9 +4,11 @@ PORT ?= 8000
 HOST ?= 127.0.0.1
 VENV := .venv
 BIN := $(VENV)/bin
+# What the tests with real engines need besides.
+ENGINES := docker.io debootstrap iptables iproute2 docker-registry
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: demo test test-fast test-long test-engines swarm lint docs bench lock clean help
+.PHONY: demo swarm test test-fast test-long test-engines lint docs bench lock clean help
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ - /'
@@ -14,7 +16,11 @@ help:  ## this list
 demo: $(VENV)/demo.stamp  ## run the demo site: two courses in the browser
 	$(BIN)/coursewarehub up --demo --site demo-site --host $(HOST) --port $(PORT)
 
-test: $(VENV)/dev.stamp lint  ## everything but the long cases
+swarm: $(VENV)/dev.stamp  ## a Swarm of three machines with the demo site on it, until Ctrl-C; needs root
+	@tools/apt-install $(ENGINES)
+	@$(BIN)/python tools/swarm --port $(PORT)
+
+test: $(VENV)/dev.stamp lint  ## everything but the long cases and those with real engines
 	tools/apt-install chromium git
 	$(PYTEST) -m "not long and not engine"
 
@@ -22,16 +28,12 @@ test-fast: $(VENV)/dev.stamp  ## the inner loop
 	$(PYTEST) -m "not slow and not long and not engine" -q
 
 test-long: $(VENV)/dev.stamp  ## long fault and load cases
-	tools/apt-install chromium git
+	tools/apt-install chromium git $(ENGINES)
 	$(PYTEST) -m long
 
 test-engines: $(VENV)/dev.stamp  ## containers on real Docker Engines and a Swarm of three machines; needs root
-	tools/apt-install chromium git docker.io debootstrap iptables iproute2 docker-registry
+	tools/apt-install chromium git $(ENGINES)
 	$(PYTEST) -m "engine and not long"
-
-swarm: $(VENV)/dev.stamp  ## a Swarm of three machines with the demo site on it, until Ctrl-C; needs root
-	tools/apt-install docker.io debootstrap iptables iproute2 docker-registry
-	tools/swarm
 
 lint: $(VENV)/dev.stamp  ## style, types, the laws of the layers
 	$(BIN)/ruff check .

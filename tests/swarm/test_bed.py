@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+import requests
 from support.engines import BASE
 from support.faults import cut, frozen, parted
+from support.netns import namespaces
 from support.sites import eventually
 from support.swarm import NAMES, SwarmBed
 
@@ -115,3 +121,33 @@ def test_a_reset_leaves_nothing_but_images(swarm: SwarmBed) -> None:
     assert swarm.each(lambda engine: engine.docker("ps", "--all", "--quiet")) == ["", "", ""]
     assert "left" not in swarm.docker("network", "ls", "--format", "{{.Name}}").split()
     assert swarm.nodes()["n2"]["Spec"].get("Labels") == {}
+
+
+def test_make_swarm_has_a_site_to_enter_and_takes_it_down(images: dict[str, str], tmp_path: Path) -> None:
+    """Beside the bed of the other tests, as a newcomer's own."""
+    program = Path(__file__).parents[2] / "tools" / "swarm"
+    key = images["hub"].rpartition(":")[2]
+    with (tmp_path / "output").open("w") as output:
+        opened = subprocess.Popen(
+            [sys.executable, program, "--port", "8123"],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "COURSEWARE_TEST_IMAGES": key},
+        )
+    try:
+        said = eventually(lambda: opened.poll() is not None or _ready(tmp_path / "output"), 240, every=0.2)
+        assert said is not True, (tmp_path / "output").read_text()
+        url = said.split()[0]
+        assert "Python basics" in requests.get(url, timeout=30).text
+        name = said.split("/courseware-test/")[1].split("/")[0]
+        assert namespaces(f"{name}-")
+    finally:
+        opened.send_signal(signal.SIGINT)
+        assert opened.wait(60) == 0
+    assert not namespaces(f"{name}-")
+
+
+def _ready(output: Path) -> str:
+    """What it prints from the URL on, when it is all there."""
+    _, url, rest = output.read_text().partition("\nhttp://")
+    return url.lstrip() + rest if "Ctrl-C" in rest else ""
