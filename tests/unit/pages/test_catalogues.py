@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -13,6 +15,8 @@ from babel.messages.extract import DEFAULT_KEYWORDS, extract_from_dir
 from babel.messages.frontend import parse_mapping_cfg
 from babel.messages.pofile import read_po
 
+import coursewarehub.engine.states
+import coursewarespawner.messages
 from coursewarehub.i18n import LANGUAGES, translations
 from coursewarehub.i18n.catalogues import catalogue_file
 
@@ -30,6 +34,11 @@ def messages() -> dict[Any, str]:
     return {message: name for name, _, message, _, _ in found}
 
 
+def file_of(module: ModuleType) -> Path:
+    """Where a module's strings stand, as extraction names it."""
+    return Path(str(module.__file__)).relative_to(ROOT)
+
+
 def catalogue(language: str) -> Catalog:
     with catalogue_file(language).open("rb") as file:
         return read_po(file, locale=language)
@@ -45,6 +54,30 @@ def test_extraction_finds_templates_and_code() -> None:
     assert "coursewarehub/site/pages/portal.html" in files
     assert "coursewarehub/hub/localisation.py" in files
     assert "coursewarehub/hub/templates/login.html" in files
+    assert "coursewarehub/engine/states.py" in files
+    assert "spawners/coursewarespawner/messages.py" in files
+
+
+@pytest.mark.parametrize("module", [coursewarespawner.messages, coursewarehub.engine.states])
+def test_every_sentence_for_learners_is_marked(module: ModuleType) -> None:
+    """A constant that is a sentence and not marked with `N_` would be told in English to everybody."""
+    constants = {name: value for name, value in vars(module).items() if name.isupper() and isinstance(value, str)}
+    sentences = {name: value for name, value in constants.items() if " " in value and not value.startswith("(?")}
+    assert len(sentences) > 25
+    assert set(sentences.values()) <= set(messages()), {
+        name: value for name, value in sentences.items() if value not in messages()
+    }
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("module", [coursewarespawner.messages, coursewarehub.engine.states])
+def test_every_sentence_for_learners_can_be_filled(module: ModuleType, language: str) -> None:
+    """A wrong place in a translation would be a crash in the middle of a start that failed."""
+    gettext = translations(language).gettext
+    values = defaultdict(lambda: "x")
+    filled = {text: gettext(text) % values for text, file in messages().items() if file_of(module) == Path(file)}
+    assert len(filled) > 25
+    assert all("%(" not in said for said in filled.values())
 
 
 @pytest.mark.parametrize("language", TRANSLATED)

@@ -13,7 +13,7 @@ from jinja2 import Environment
 
 from coursewarehub.engine.states import Reason
 from coursewarehub.hub.localisation import REFUSALS, Localisation, request_language
-from coursewarehub.i18n import LANGUAGES, NAMES
+from coursewarehub.i18n import LANGUAGES, NAMES, translations
 from coursewarehub.model.access import Reason as Decided
 from coursewarespawner import messages
 from coursewarespawner.messages import StartFailed, Told
@@ -356,6 +356,15 @@ def test_local_processes_need_no_templates() -> None:
     assert "const templates = {};" in scripts_of("ja", engine=None)
 
 
+def test_only_what_is_new_is_read_aloud() -> None:
+    """Seconds that count down change the line that is seen, not the one that screen readers speak."""
+    shown = Page(scripts_of("en", engine=engine()))
+    lines = {attributes.get("id"): attributes for attributes in shown.all("p")}
+    assert lines["progress-message"]["aria-hidden"] == "true"
+    assert "role" not in lines["progress-message"]
+    assert lines["progress-spoken"] == {"id": "progress-spoken", "class": "cw-hidden", "role": "status"}
+
+
 def engine(felt: bool = False, state: str = "answering") -> Any:
     return SimpleNamespace(state=state, felt=felt)
 
@@ -363,7 +372,7 @@ def engine(felt: bool = False, state: str = "answering") -> Any:
 BANNER = {
     ("degraded", "en"): "The cluster is degraded",
     ("degraded", "ja"): "クラスタの一部に障害があり",
-    ("degraded", "fr"): "La grappe est en mode dégradé",
+    ("degraded", "fr"): "La grappe de serveurs fonctionne en mode dégradé",
     ("checking", "en"): "The machines that run the notebooks do not answer",
     ("checking", "ja"): "ノートブックを動かすマシンが現在応答していません",
     ("checking", "fr"): "Les machines qui exécutent les notebooks ne répondent pas",
@@ -434,6 +443,38 @@ def test_reasons_are_escaped(hostile: str) -> None:
         for text in ("Qwerty", hostile)
     )
     assert attacked.skeleton == plain.skeleton
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_start_that_fails_at_once_is_told_alike(language: str) -> None:
+    """JupyterHub answers with its error page when a start fails within a second."""
+    failed = StartFailed(messages.COURSE_FULL, places=11)
+    shown = page("error.html", language, status_code=503, message=str(failed), exception=failed, error_id="")
+    later = page("not_running.html", language, failed_message=str(failed), exception=failed)
+    for told in (shown, later):
+        assert failed.told.translated(translations(language).gettext) in told.texts
+        assert translations(language).gettext("Your notebook could not be started") in told.texts
+        assert translations(language).gettext("Try again") in told.texts
+    assert {"id": "start", "class": "cw-button", "href": ""} in shown.all("a")
+    assert translations(language).gettext("Your notebook does not answer") not in shown.texts
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_reasons_on_error_pages_are_escaped(hostile: str) -> None:
+    plain, attacked = (
+        page("error.html", status_code=503, exception=StartFailed(messages.NOT_STARTED, reason=text))
+        for text in ("Qwerty", hostile)
+    )
+    assert attacked.skeleton == plain.skeleton
+
+
+@pytest.mark.parametrize("language", ["ja", "fr"])
+def test_a_reason_within_a_failure_is_translated_too(language: str) -> None:
+    reason = Reason("The machine %(machine)s does not answer.", machine="n2")
+    texts = page("not_running.html", language, exception=StartFailed(messages.NOT_STARTED, reason=reason)).texts
+    [told] = [text for text in texts if "n2" in text]
+    assert reason.translated(translations(language).gettext) in told
+    assert str(reason) not in told
 
 
 def test_not_running() -> None:
