@@ -38,6 +38,7 @@ from coursewarespawner.line import Line
 from coursewarespawner.messages import StartFailed, Told
 from coursewarespawner.plan import HOME, SHARED, ContainerPlan, course_group
 from coursewarespawner.planned import PlannedSpawner
+from coursewarespawner.routes import EarlyRoutes
 from coursewarespawner.telling import Teller
 from coursewarespawner.watch import NO_ADDRESS, OTHER, Watch, failure, until_failed, until_it_answers, until_placed
 
@@ -66,7 +67,7 @@ class Found:
     labels: Mapping[str, str]
 
 
-class ContainerSpawner(PlannedSpawner):
+class ContainerSpawner(EarlyRoutes, PlannedSpawner):
     """A learner's server in a container that is what its plan says, and nothing that its learner says."""
 
     last_reason: Told | None = None
@@ -559,19 +560,7 @@ class ContainerSpawner(PlannedSpawner):
             self._remove_later(name, grace=0 if now else _GRACE, spawn=spawn)
         self._over = 0
 
-    # -- routes and what is shown ----------------------------------------------------------------------------
-
-    @property
-    def _proxy(self) -> Any:
-        return self.user.settings.get("proxy") if self.early_route else None
-
-    async def _add_route_early(self, url: str) -> None:
-        if self._proxy is not None:
-            await self._proxy.add_route(self.proxy_spec, url, {"user": self.user.name, "server_name": self.name})
-
-    async def _remove_route(self) -> None:
-        if self._proxy is not None:
-            await self._proxy.delete_route(self.proxy_spec)
+    # -- what is shown ---------------------------------------------------------------------------------------
 
     def _set_position(self, line: Line, place: int) -> None:
         if place:

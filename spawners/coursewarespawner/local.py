@@ -32,9 +32,10 @@ from coursewarehub.state.files import rotate
 from coursewarehub.wire import environment as names
 from coursewarehub.wire.prefork import Event, ProcessLimits, ProcessRecord, StartRequest
 from coursewarespawner.line import Line
+from coursewarespawner.routes import EarlyRoutes
 
 
-class CoursewareLocalSpawner(Spawner):
+class CoursewareLocalSpawner(EarlyRoutes, Spawner):
     """Starts a learner's server in about 0.2 s by forking it; adopts it again after a hub restart."""
 
     parent_folder = Unicode(
@@ -214,18 +215,6 @@ class CoursewareLocalSpawner(Spawner):
             )
         await route
         return url
-
-    @property
-    def _proxy(self) -> Any:
-        return self.user.settings.get("proxy") if self.early_route else None
-
-    async def _add_route_early(self, url: str) -> None:
-        if self._proxy is not None:
-            await self._proxy.add_route(self.proxy_spec, url, {"user": self.user.name, "server_name": self.name})
-
-    async def _remove_route(self) -> None:
-        if self._proxy is not None:
-            await self._proxy.delete_route(self.proxy_spec)
 
     def _set_position(self, position: int) -> None:
         self._position = position
