@@ -6,13 +6,11 @@ On a swarm every node has its own, as a service.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import subprocess
 import sys
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +18,6 @@ from coursewarehub.model.spawner import ContainerSpawner
 from coursewarehub.nodes import health
 from coursewarehub.prefork.client import clean_environment
 from coursewarehub.state import processes
-from coursewarehub.state.files import replace_text, rotate
 from coursewarehub.state.folders import SiteFolders
 from coursewarehub.wire.prefork import ProcessRecord
 
@@ -119,18 +116,9 @@ class Agent:
 
     def _launch(self) -> None:
         self._health.unlink(missing_ok=True)
-        rotate(self._log_file)
-        with self._log_file.open("ab") as output:
-            self._process = subprocess.Popen(
-                self._arguments,
-                env=clean_environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-        self.record = processes.record_of("agent", self._process.pid)
-        replace_text(self._record_file, json.dumps(asdict(self.record)))
+        self._process, self.record = processes.launch(
+            "agent", self._arguments, clean_environment(), self._log_file, self._record_file
+        )
 
 
 def _arguments_of(pid: int) -> tuple[str, ...]:

@@ -115,7 +115,7 @@ class Containers:
         served = self._served()
         numbered = {i: self.network(i) for i in served if self._numbers.get(i) is not None}
         images = frozenset(course.image or self._spawner.image for course in served.values())
-        return Wanted(numbered, images, self._kept() | frozenset(served))
+        return Wanted(numbered, images, self._kept())
 
     def _occupied(self, courses: Collection[str]) -> None:
         self._numbers.forget(self._numbers.known() - frozenset(courses))

@@ -20,7 +20,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -30,7 +30,7 @@ from coursewarehub.model.networks import CourseNetwork
 from coursewarehub.model.spawner import ContainerSpawner
 from coursewarehub.prefork.client import clean_environment
 from coursewarehub.state import processes
-from coursewarehub.state.files import replace_text, rotate
+from coursewarehub.state.files import replace_text
 from coursewarehub.state.folders import SiteFolders
 from coursewarehub.state.ports import listen_on
 from coursewarehub.wire import paths
@@ -293,20 +293,14 @@ class Edge:
                 raise PortTaken(message, place.setting) from error
 
     def _launch(self, file: Path) -> None:
-        log_file = self._folders.logs / "edge.log"
-        rotate(log_file)
-        with log_file.open("ab") as output:
-            self._process = subprocess.Popen(
-                [program(), f"--configfile={file}"],
-                # Collect garbage earlier: a few MiB less for a few milliseconds of processor time in an hour.
-                env={**clean_environment(), "GOGC": "50"},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-        self.record = processes.record_of("edge", self._process.pid)
-        replace_text(self._record_file, json.dumps(asdict(self.record)))
+        self._process, self.record = processes.launch(
+            "edge",
+            [program(), f"--configfile={file}"],
+            # Collect garbage earlier: a few MiB less for a few milliseconds of processor time in an hour.
+            {**clean_environment(), "GOGC": "50"},
+            self._folders.logs / "edge.log",
+            self._record_file,
+        )
 
     def _left_running(self) -> ProcessRecord | None:
         return processes.recorded(self._record_file)

@@ -180,10 +180,10 @@ class SiteProcess:
             self._containers = Containers(self.site, self._loaded.sources[""], self.folders, self._served, self._kept)
 
     def _kept(self) -> frozenset[str]:
-        """Courses of which nothing is removed: all that have a file, also a broken one, but for those archived."""
+        """Courses of which nothing is removed: those with a hub, and all whose file, broken or not, is not archived."""
         written = {file.stem for file in (self.folders.root / "courses.d").glob("*.y*ml")}
         archived = {i for i, course in self._loaded.courses.items() if course.state is CourseState.ARCHIVED}
-        return frozenset(written | set(self._runners)) - archived
+        return frozenset((written - archived) | set(self._runners))
 
     def _served(self) -> dict[str, Course]:
         """The courses that have a hub."""

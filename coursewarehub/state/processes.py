@@ -10,10 +10,13 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
+from coursewarehub.state.files import replace_text, rotate
 from coursewarehub.wire.prefork import ProcessRecord
 
 
@@ -78,6 +81,28 @@ def recorded(file: Path) -> ProcessRecord | None:
     except (OSError, ValueError, TypeError):
         return None
     return record if alive(record.pid, record.start_time) else None
+
+
+def launch(
+    name: str, command: Sequence[str], environment: Mapping[str, str], log_file: Path, record_file: Path
+) -> tuple[subprocess.Popen[bytes], ProcessRecord]:
+    """Start a process in a session of its own, which writes into its log; its record goes into a file for `recorded`.
+
+    Raises OSError.
+    """
+    rotate(log_file)
+    with log_file.open("ab") as output:
+        process = subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    record = record_of(name, process.pid)
+    replace_text(record_file, json.dumps(asdict(record)))
+    return process, record
 
 
 def rss_bytes(pid: int) -> int:
