@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-from support.sites import SiteFolder, eventually
+from support.sites import RunningSite, SiteFolder, eventually
 from support.swarm import SwarmBed
 
 LABEL = "coursewarehub"
 
 
-class DeployedSite:
+class DeployedSite(RunningSite):
     """`coursewarehub deploy swarm` of a site folder that lies on the host of the bed."""
 
     def __init__(self, bed: SwarmBed, root: Path, images: dict[str, str], **spawner: Any) -> None:
@@ -26,41 +23,15 @@ class DeployedSite:
             "image": images["singleuser"],
             **spawner,
         }
-        self.folder = SiteFolder(root, host=bed.manager.address, spawner=settings)
-        self.url = self.folder.url
+        super().__init__(SiteFolder(root, host=bed.manager.address, spawner=settings), bed.manager.inside)
 
     def add_course(self, course_id: str, **changes: Any) -> None:
         resources = {"memory": "512M", "cpu": 1, "temporary": "64M", **changes.pop("resources", {})}
         self.folder.add_course(course_id, resources=resources, **changes)
 
-    def course_url(self, course_id: str) -> str:
-        return f"{self.url}courses/{course_id}/"
-
-    def cli(self, *arguments: str, check: bool = True, timeout: float = 180) -> subprocess.CompletedProcess[str]:
-        """Run `coursewarehub` as on the manager."""
-        program = [sys.executable, "-m", "coursewarehub", *arguments, "--site", str(self.folder.root)]
-        done = subprocess.run(
-            self.bed.manager.inside(*program), capture_output=True, text=True, timeout=timeout, check=False
-        )
-        assert not check or done.returncode == 0, f"{arguments}: {done.stdout[-1000:]}{done.stderr[-2000:]}"
-        return done
-
     def deploy(self) -> str:
         """Deploy it; what the command printed."""
         return self.cli("deploy", "swarm", "--yes", "--hub-image", self.images["hub"], timeout=300).stdout
-
-    def status(self) -> dict[str, Any]:
-        answer: dict[str, Any] = json.loads(self.cli("status", "--json", check=False).stdout)
-        return answer
-
-    def hub(self, course_id: str) -> dict[str, Any]:
-        """The hub's part of the status."""
-        hubs = {course["id"]: course["hub"] for course in self.status()["courses"]}
-        hub: dict[str, Any] = hubs[course_id]
-        return hub
-
-    def token(self, course_id: str) -> str:
-        return self.cli("course", "token", course_id).stdout.strip()
 
     def wait_ready(self, nodes: int = 3, seconds: float = 120) -> None:
         """Until that many nodes are ready for learners' servers."""
@@ -109,6 +80,6 @@ class DeployedSite:
         assert len(found) == 1, found
         return str(found[0]["Id"])
 
-    def inside(self, *command: str) -> str:
+    def in_container(self, *command: str) -> str:
         """Run a command in the site's container."""
         return self.bed.docker("exec", self.site_container(), *command)

@@ -123,8 +123,8 @@ class RunningSite:
         """What runs the site's command line; nsenter replaces itself, so signals reach the site."""
         return self.inside(sys.executable, "-m", "coursewarehub", *arguments, "--site", str(self.folder.root))
 
-    def cli(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(self._command(*arguments), capture_output=True, text=True, timeout=60, check=False)
+    def cli(self, *arguments: str, check: bool = True, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(self._command(*arguments), capture_output=True, text=True, timeout=timeout, check=False)
         assert not check or done.returncode == 0, done.stderr
         return done
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import os
 import re
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +20,7 @@ import pytest
 import requests
 from support.browsers import chromium, log_in
 from support.deployed import DeployedSite
-from support.faults import cut, frozen
+from support.faults import cut, frozen, missing
 from support.invariants import (
     assert_i1_three_views_agree,
     assert_i6_plain_page,
@@ -27,10 +29,13 @@ from support.invariants import (
     owners,
     running,
 )
+from support.netns import processes_below
 from support.sites import PASSWORD, eventually
 from support.students import Student
 from support.swarm import SwarmBed
 from support.workload import enter, lost, work
+
+from coursewarehub.model.names import object_name
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -117,13 +122,13 @@ def test_a_student_computes_saves_stops_and_finds_the_files_on_another_node(site
         page.wait_for_timeout(1000)
         first = site.node_of("zoe")
         stop(site, "zoe")
-        site.cli("node", "drain", first, "--notice", "0")
+        site.cli("node", "drain", first, "--notice", "0", timeout=180)
         try:
             page.goto(f"{site.course_url('alpha')}hub/spawn")
             page.wait_for_selector("text=six times seven is 42", timeout=90_000)
             second = site.node_of("zoe")
         finally:
-            site.cli("node", "resume", first)
+            site.cli("node", "resume", first, timeout=180)
         assert first != second
         page.close()
 
@@ -147,7 +152,7 @@ def test_f01_hub_killed_sessions_adopted(site: DeployedSite) -> None:
     sessions = work(site, [f"f01-{i}" for i in range(4)])
     pid = site.hub("alpha")["pid"]
     begin = time.monotonic()
-    site.inside("python", "-c", f"import os; os.kill({pid}, 9)")
+    site.in_container("python", "-c", f"import os; os.kill({pid}, 9)")
     eventually(lambda: requests.get(f"{site.course_url('alpha')}hub/login", timeout=20).status_code == 200, 15)
     assert time.monotonic() - begin < 15
     assert lost(sessions) == []
@@ -164,7 +169,7 @@ def test_f02_hub_killed_while_servers_start(site: DeployedSite, seed: int) -> No
             url = f"{site.course_url('alpha')}hub/api/users/{name}/server"
             requests.post(url, headers=token, timeout=0.2)
     eventually(lambda: len(running(site)) >= seed, 60)
-    site.inside("python", "-c", f"import os; os.kill({site.hub('alpha')['pid']}, 9)")
+    site.in_container("python", "-c", f"import os; os.kill({site.hub('alpha')['pid']}, 9)")
     # Whatever was begun is running and owned, or gone, and nobody is kept from starting again.
     assert_i1_three_views_agree(site, seconds=150)
     assert not lost(work(site, names[:2]))
@@ -174,7 +179,7 @@ def test_f09_front_door_killed(site: DeployedSite) -> None:
     sessions = work(site, [f"f09-{i}" for i in range(3)])
     pid = site.status()["processes"]["edge"]["pid"]
     begin = time.monotonic()
-    site.inside("python", "-c", f"import os; os.kill({pid}, 9)")
+    site.in_container("python", "-c", f"import os; os.kill({pid}, 9)")
 
     def back() -> bool:
         with contextlib.suppress(requests.ConnectionError):
@@ -223,16 +228,11 @@ def test_f03_hub_restarted_while_docker_is_frozen(site: DeployedSite) -> None:
 
 def kill_hub_from_host(site: DeployedSite) -> None:
     """SIGKILL to the hub of alpha, found by its name among the host's processes."""
-    from support.netns import processes_below
-
     for pid in processes_below(site.bed.place.cgroup):
         with contextlib.suppress(OSError):
             comm = Path(f"/proc/{pid}/comm").read_text().strip()
             environ = Path(f"/proc/{pid}/cmdline").read_bytes() + Path(f"/proc/{pid}/comm").read_bytes()
             if comm.startswith("cw-hub") and b"alpha" in environ:
-                import os
-                import signal
-
                 os.kill(pid, signal.SIGKILL)
                 return
     raise AssertionError("no hub of alpha among the processes of the bed")
@@ -333,7 +333,7 @@ def test_f08_node_drained_then_its_docker_restarted(site: DeployedSite) -> None:
     for session in on_n2:
         assert (home_of_stopped(site, session.name) / "saved.txt").read_text() == f"work of {session.name}"
     assert lost(others) == []
-    site.cli("node", "resume", "n2")
+    site.cli("node", "resume", "n2", timeout=180)
     # Raw: Docker restarted under running servers. They end; their students are told and start again.
     site.wait_ready()
     raw = [s for s in others if site.node_of(s.name) == "n3"] or others[:1]
@@ -346,8 +346,6 @@ def test_f08_node_drained_then_its_docker_restarted(site: DeployedSite) -> None:
 
 
 def home_of_stopped(site: DeployedSite, name: str, course: str = "alpha") -> Path:
-    from coursewarehub.model.names import object_name
-
     return Path(site.bed.storage) / "homes" / course / object_name("home", name)
 
 
@@ -379,8 +377,6 @@ def test_f21_command_ends_at_once(site: DeployedSite) -> None:
 
 def test_f21_home_missing_on_one_node(site: DeployedSite) -> None:
     """A node without the shared folder is not scheduled on: everybody starts, elsewhere."""
-    from support.faults import missing
-
     with missing(site.bed["n3"], site.bed.storage):
         eventually(lambda: not node_ready(site, "n3"), 120, every=1)
         sessions = work(site, [f"f21-{i}" for i in range(3)])
