@@ -15,6 +15,7 @@ from typing import Any, Final
 from jupyter_server.serverapp import ServerApp
 from jupyter_server.utils import url_path_join
 from jupyterhub.singleuser.extension import JupyterHubSingleUser
+from jupyterlab.commands import get_user_settings_dir, get_workspaces_dir
 from tornado.ioloop import PeriodicCallback
 from traitlets.config import Config
 
@@ -132,6 +133,9 @@ def configuration(environment: Mapping[str, str]) -> Config:
     config.ServerApp.contents_manager_class = content.CourseContentsManager
     # Nobody in a class is asked about news or updates; extensions come with the course's environment.
     config.LabApp.news_url = None
+    # Worked out when JupyterLab is imported, which in a forked server was in the parent, with its home.
+    config.LabApp.user_settings_dir = get_user_settings_dir()
+    config.LabApp.workspaces_dir = get_workspaces_dir()
     config.LabApp.check_for_updates_class = "jupyterlab.handlers.announcements.NeverCheckForUpdate"
     config.LabApp.extension_manager = "readonly"
     config.LabServerApp.extra_labextensions_path = [str(LABEXTENSIONS)]

@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import requests
@@ -191,3 +192,34 @@ def test_server_that_was_shut_down_is_noticed(make_site: MakeSite) -> None:
     eventually(stopped, 35, every=0.5)
     again = Student(site, "alpha", "sam").enter()
     assert again.api("GET", "status").status_code == 200
+
+
+def test_settings_layout_and_deleted_files_of_a_student_are_nobody_elses(make_site: MakeSite) -> None:
+    """What JupyterLab keeps outside notebooks is in the learner's own home, not in that of the account."""
+    site = make_site()
+    site.start()
+    sam, kim = (Student(site, "alpha", name).enter() for name in ("sam", "kim"))
+    theme = "@jupyterlab/apputils-extension:themes"
+    dark = {"raw": '{"theme": "JupyterLab Dark"}'}
+    assert lab_api(sam, "PUT", f"settings/{theme}", json=dark).status_code == 204
+    workspace = {"data": {"layout": "of sam"}, "metadata": {"id": "default"}}
+    assert lab_api(sam, "PUT", "workspaces/default", json=workspace).status_code == 204
+    file = {"type": "file", "format": "text", "content": "not for others"}
+    assert sam.api("PUT", "contents/gone.txt", json=file).status_code == 201
+    assert sam.api("DELETE", "contents/gone.txt").status_code == 204
+
+    assert "Dark" in lab_api(sam, "GET", f"settings/{theme}").json()["raw"]
+    assert "Dark" not in lab_api(kim, "GET", f"settings/{theme}").json()["raw"]
+    assert lab_api(kim, "GET", "workspaces/default").json()["data"] == {}
+    homes = site.folder.root / "homes" / "alpha"
+    kept = {path.relative_to(homes).parts[0] for path in homes.rglob("*.jupyterlab-settings")}
+    assert len(kept) == 1
+    (own,) = kept
+    assert list((homes / own / ".jupyter" / "lab" / "workspaces").iterdir())
+    # A deleted file is gone, not in a trash that others see.
+    assert not [*homes.rglob("gone.txt"), *(Path.home() / ".local/share/Trash").rglob("gone.txt")]
+
+
+def lab_api(student: Student, method: str, path: str, **options: object) -> requests.Response:
+    """A request to JupyterLab's own API."""
+    return student.api(method, f"../lab/api/{path}", **options)

@@ -28,6 +28,57 @@ def test_settings_of_every_server() -> None:
     assert "shutdown_no_activity_timeout" not in config.ServerApp
 
 
+def test_jupyterlabs_own_files_are_in_the_home_of_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """JupyterLab works them out at import, which in a forked server was in the parent."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("JUPYTER_CONFIG_DIR", "JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    config = configuration({})
+    assert config.LabApp.user_settings_dir == str(tmp_path / ".jupyter" / "lab" / "user-settings")
+    assert config.LabApp.workspaces_dir == str(tmp_path / ".jupyter" / "lab" / "workspaces")
+
+
+REMEMBERED = """
+import os, sys
+os.environ["HOME"] = "/home-of-the-parent"
+from coursewarehub.prefork.kinds import warm_up
+warm_up("server")
+from traitlets.config import Configurable
+
+def below(kind):
+    for each in kind.__subclasses__():
+        yield each
+        yield from below(each)
+
+found = set()
+for kind in below(Configurable):
+    for name, trait in kind.class_traits().items():
+        if "home-of-the-parent" in repr(trait.default_value):
+            found.add(f"{trait.this_class.__name__}.{name}")
+for module in list(sys.modules.values()):
+    for name, value in list(getattr(module, '__dict__', {}).items()):
+        plain = isinstance(value, (str, bytes, list, tuple, dict, os.PathLike)) and value is not os.environ
+        if plain and module.__name__ not in ("os", "posix", "__main__") and "home-of-the-parent" in repr(value)[:100_000]:
+            found.add(f"{module.__name__}.{name}")
+print(*sorted(found))
+"""
+
+
+def test_what_the_parents_imports_remember_of_its_home() -> None:
+    """Whatever else turns up here would be shared by all learners.
+
+    JupyterLab's two are set anew in `configuration`; JupyterHub's servers delete without `send2trash`.
+    """
+    done = subprocess.run([sys.executable, "-c", REMEMBERED], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.split() == [
+        "LabApp.user_settings_dir",
+        "LabApp.workspaces_dir",
+        "send2trash.plat_other.HOMETRASH",
+        "send2trash.plat_other.HOMETRASH_B",
+        "send2trash.plat_other.XDG_DATA_HOME",
+    ]
+
+
 @pytest.mark.parametrize(("seconds", "interval"), [("1", 1), ("30", 6), ("3600", 60)])
 def test_idle_server_ends_by_itself(seconds: str, interval: int) -> None:
     config = configuration({"COURSEWARE_IDLE_SECONDS": seconds})
