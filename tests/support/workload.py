@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from typing import Any
 import requests
 import websocket
 
+from support.invariants import assert_i6_plain_page, owners
+from support.sites import eventually
 from support.students import Kernel, Student
 
 
@@ -65,3 +68,34 @@ def lost(sessions: list[Session]) -> list[str]:
     with ThreadPoolExecutor(8) as pool:
         kept = list(pool.map(Session.answers, sessions))
     return [session.name for session, fine in zip(sessions, kept, strict=True) if not fine]
+
+
+def hub_api(site: Any, method: str, path: str, course: str = "alpha", **options: Any) -> requests.Response:
+    """What the course's hub answers to an administrator's request; `path` is below `hub/api/`."""
+    token = {"Authorization": f"token {site.token(course)}"}
+    return requests.request(method, f"{site.course_url(course)}hub/api/{path}", headers=token, timeout=60, **options)
+
+
+def stop_server(site: Any, name: str, course: str = "alpha") -> None:
+    """Have a student's server stopped."""
+    answer = hub_api(site, "DELETE", f"users/{name}/server", course)
+    assert answer.status_code in (202, 204), (answer.status_code, answer.text)
+    eventually(lambda: name not in owners(site, course), 60, every=0.5)
+
+
+def reason_of_failure(site: Any, name: str, course: str = "alpha", seconds: float = 15) -> str:
+    """Log in as a student, ask for a server as the browser does, and read why it does not start."""
+    student = Student(site, course, name)
+    student.login()
+    deadline = time.monotonic() + seconds
+    url = f"{student.base}hub/api/users/{name}/server/progress"
+    while time.monotonic() < deadline:
+        with student.session.get(url, headers={"Accept": "text/event-stream"}, stream=True, timeout=seconds) as events:
+            for line in events.iter_lines():
+                if line.startswith(b"data:"):
+                    event = json.loads(line[5:])
+                    if event.get("failed"):
+                        assert_i6_plain_page(student.session.get(f"{student.base}hub/home", timeout=10))
+                        return str(event.get("html_message") or event["message"])
+        time.sleep(0.2)
+    raise AssertionError(f"no reason after {seconds} s")

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import os
 import re
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,86 +21,22 @@ from support.deployed import DeployedSite
 from support.faults import cut, frozen, missing
 from support.invariants import (
     assert_i1_three_views_agree,
-    assert_i6_plain_page,
-    assert_i7_no_secret_in_logs,
     assert_i8_loop_never_blocked,
     owners,
     running,
 )
 from support.netns import processes_below
 from support.sites import PASSWORD, eventually
-from support.students import Student
-from support.swarm import SwarmBed
-from support.workload import enter, lost, work
+from support.workload import enter, hub_api, lost, reason_of_failure, stop_server, work
 
 from coursewarehub.model.names import object_name
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
-@pytest.fixture(scope="module")
-def site(open_swarm: SwarmBed, images: dict[str, str]) -> Iterator[DeployedSite]:
-    """One site with a course `alpha`, and `small` with a network of few addresses."""
-    root = open_swarm.place.folder / "site"
-    site = DeployedSite(open_swarm, root, images, lease="20s")
-    site.add_course("alpha")
-    site.add_course("beta")
-    site.deploy()
-    site.wait_ready()
-    yield site
-    assert_i7_no_secret_in_logs(site)
-    open_swarm.reset()
-
-
 @pytest.fixture(autouse=True)
-def all_well(site: DeployedSite) -> Iterator[None]:
-    """Each test begins with a whole swarm and no server, and ends with three views that agree."""
-    yield
-    site.bed.heal()
-    for engine in site.bed.engines.values():
-        engine.thaw()
-    site.bed.wait_ready()
-    site.wait_ready()
-    assert_i1_three_views_agree(site)
-    for name in owners(site):
-        stop(site, name)
-    eventually(lambda: not running(site), 60, every=0.5)
-
-
-def api(site: DeployedSite, method: str, path: str, course: str = "alpha", **options: object) -> requests.Response:
-    token = {"Authorization": f"token {site.token(course)}"}
-    return requests.request(method, f"{site.course_url(course)}hub/api/{path}", headers=token, timeout=60, **options)
-
-
-def stop(site: DeployedSite, name: str, course: str = "alpha") -> None:
-    answer = api(site, "DELETE", f"users/{name}/server", course)
-    assert answer.status_code in (202, 204), (answer.status_code, answer.text)
-    eventually(lambda: name not in owners(site, course), 60, every=0.5)
-
-
-def ask_for_server(site: DeployedSite, name: str, course: str = "alpha") -> None:
-    """Ask for a start, without waiting for it."""
-    api(site, "POST", "users", course, json={"usernames": [name]})
-    answer = api(site, "POST", f"users/{name}/server", course)
-    assert answer.status_code in (201, 202), (answer.status_code, answer.text)
-
-
-def reason_of_failure(site: DeployedSite, name: str, course: str = "alpha", seconds: float = 15) -> str:
-    """Log in as a student, ask for a server as the browser does, and read why it does not start."""
-    student = Student(site, course, name)
-    student.login()
-    deadline = time.monotonic() + seconds
-    url = f"{student.base}hub/api/users/{name}/server/progress"
-    while time.monotonic() < deadline:
-        with student.session.get(url, headers={"Accept": "text/event-stream"}, stream=True, timeout=seconds) as events:
-            for line in events.iter_lines():
-                if line.startswith(b"data:"):
-                    event = json.loads(line[5:])
-                    if event.get("failed"):
-                        assert_i6_plain_page(student.session.get(f"{student.base}hub/home", timeout=10))
-                        return str(event.get("html_message") or event["message"])
-        time.sleep(0.2)
-    raise AssertionError(f"no reason after {seconds} s")
+def all_well(whole: None) -> None:
+    """What `whole` sees to, around every test of this file."""
 
 
 # -- a student's day --------------------------------------------------------------------------------------------
@@ -121,7 +55,7 @@ def test_a_student_computes_saves_stops_and_finds_the_files_on_another_node(site
         page.keyboard.press("Control+s")
         page.wait_for_timeout(1000)
         first = site.node_of("zoe")
-        stop(site, "zoe")
+        stop_server(site, "zoe")
         site.cli("node", "drain", first, "--notice", "0", timeout=180)
         try:
             page.goto(f"{site.course_url('alpha')}hub/spawn")
@@ -142,7 +76,7 @@ def test_one_course_file_runs_unchanged_and_a_student_of_one_course_is_a_strange
     beta = enter(site, "sam", "beta")
     sam.api("PUT", "contents/mine.txt", json={"type": "file", "format": "text", "content": "alpha"})
     assert beta.api("GET", "contents/mine.txt").status_code == 404
-    stop(site, "sam", "beta")
+    stop_server(site, "sam", "beta")
 
 
 # -- hub, proxy, site -------------------------------------------------------------------------------------------
@@ -162,7 +96,7 @@ def test_f01_hub_killed_sessions_adopted(site: DeployedSite) -> None:
 @pytest.mark.parametrize("seed", [1, 4])
 def test_f02_hub_killed_while_servers_start(site: DeployedSite, seed: int) -> None:
     names = [f"f02-{seed}-{i}" for i in range(6)]
-    api(site, "POST", "users", json={"usernames": names})
+    hub_api(site, "POST", "users", json={"usernames": names})
     token = {"Authorization": f"token {site.token('alpha')}"}
     for name in names:
         with contextlib.suppress(requests.Timeout):
