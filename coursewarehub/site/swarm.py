@@ -12,7 +12,7 @@ import contextlib
 import logging
 import socket
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -114,11 +114,19 @@ class Swarm:
                 await self._engine.delete(f"/services/{server.id}")
 
     async def remove_network(self, network: Owned) -> None:
-        """Leave and remove a course's network. Raises EngineError."""
+        """Leave and remove a course's network. Raises EngineError.
+
+        The swarm takes a network away from a node when the last container that it attached there goes. It did not
+        attach the site itself, so a helper goes last; otherwise this node would keep, under the name and with the
+        addresses, what the swarm has forgotten and nobody could remove.
+        """
         own = await self._own_container()
         if own is not None:
             with contextlib.suppress(Gone, Refused, Conflict):
                 await self._engine.post(f"/networks/{network.name}/disconnect", {"Container": own["Id"], "Force": True})
+            with contextlib.suppress(Gone, Refused, Conflict):
+                async with self._helper(str(own["Image"]), network.name):
+                    pass
         await engine_networks.remove(self._engine, network.name)
 
     # -- nodes -------------------------------------------------------------------------------------------------
@@ -180,10 +188,7 @@ class Swarm:
     async def _join_one(self, own: _Object, network: CourseNetwork, *, leave: bool) -> None:
         if leave:
             await self._engine.post(f"/networks/{network.name}/disconnect", {"Container": own["Id"], "Force": True})
-        helper = await self._helper(str(own["Image"]), network)
-        try:
-            # A container that cannot start brings no network; it waits for the swarm to give it an address.
-            await self._engine.post(f"/containers/{helper}/start", timeout=_JOIN_SECONDS)
+        async with self._helper(str(own["Image"]), network.name):
             await self._engine.post(
                 f"/networks/{network.name}/connect",
                 {
@@ -192,14 +197,12 @@ class Swarm:
                 },
                 timeout=_JOIN_SECONDS,
             )
-        finally:
-            with contextlib.suppress(EngineError):
-                await self._engine.delete(f"/containers/{helper}", force=True)
         log.info("the site is in the network %s at %s", network.name, network.site_address)
 
-    async def _helper(self, image: str, network: CourseNetwork) -> str:
-        """A container that holds a network on this node for as long as the site needs to join it."""
-        name = object_name("courseware-join", network.name)
+    @contextlib.asynccontextmanager
+    async def _helper(self, image: str, network: str) -> AsyncIterator[None]:
+        """A container that holds a network on this node. Raises EngineError."""
+        name = object_name("courseware-join", network)
         with contextlib.suppress(Gone):
             await self._engine.delete(f"/containers/{name}", force=True)
         made = await self._engine.post(
@@ -211,7 +214,7 @@ class Swarm:
                 "Labels": {labels.SITE: self._site_id, labels.KIND: labels.KIND_CHECK},
                 "Healthcheck": {"Test": ["NONE"]},
                 "HostConfig": {
-                    "NetworkMode": network.name,
+                    "NetworkMode": network,
                     "CapDrop": ["ALL"],
                     "ReadonlyRootfs": True,
                     "RestartPolicy": {"Name": "no"},
@@ -219,7 +222,13 @@ class Swarm:
             },
             name=name,
         )
-        return str(made["Id"])
+        try:
+            # One that cannot start brings no network; it waits for the swarm to give it an address.
+            await self._engine.post(f"/containers/{made['Id']}/start", timeout=_JOIN_SECONDS)
+            yield
+        finally:
+            with contextlib.suppress(EngineError):
+                await self._engine.delete(f"/containers/{made['Id']}", force=True)
 
 
 def mark(storage: Path, site_id: str) -> None:

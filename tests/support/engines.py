@@ -160,7 +160,13 @@ class Engine:
             return False
 
     def remove_all(self) -> None:
-        """Remove its containers (also while Swarm stops them) and unused networks and volumes."""
+        """Remove its containers and unused networks and volumes."""
+        self.remove_containers()
+        self.docker("network", "prune", "--force")
+        self.docker("volume", "prune", "--force")
+
+    def remove_containers(self) -> None:
+        """Remove its containers, also while Swarm stops them."""
 
         def none_left() -> bool:
             containers = self.docker("ps", "-aq", "--no-trunc").split()
@@ -169,8 +175,6 @@ class Engine:
             return not containers
 
         eventually(none_left, 60)
-        self.docker("network", "prune", "--force")
-        self.docker("volume", "prune", "--force")
 
     def stop(self) -> None:
         """SIGTERM, as `systemctl stop docker`: it stops its containers and ends."""

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from support.beds import Slot, slot
-from support.engines import Engine, provide_base
+from support.engines import BASE, Engine, provide_base
 from support.registry import Registry
 from support.sites import eventually
 
@@ -152,11 +152,18 @@ class SwarmBed:
                 self.docker("node", "update", *labels, "--availability", "active", name)
         self.wait_ready()
         self.managers(1)
-        self.each(Engine.remove_all)
+        self.each(Engine.remove_containers)
         for network in self.manager.api("GET", "/networks", filters={"driver": {"overlay": True}}):
             if not network["Ingress"]:
-                self.docker("network", "rm", network["Id"], check=False)
+                self._forget(network)
+        self.each(Engine.remove_all)
         eventually(lambda: len(self.manager.api("GET", "/networks", filters={"driver": {"overlay": True}})) == 1, 20)
+
+    def _forget(self, network: dict[str, Any]) -> None:
+        """Remove an overlay network, on this node too: a service's container may have joined it behind Swarm's back."""
+        if network["Attachable"]:
+            self.docker("run", "--rm", "--network", network["Id"], BASE, "true", check=False)
+        self.docker("network", "rm", network["Id"], check=False)
 
     def _leader(self) -> bool:
         try:

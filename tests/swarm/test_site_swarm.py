@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import requests
 from support.browsers import chromium, log_in
-from support.deployed import DeployedSite
+from support.deployed import LABEL, DeployedSite
 from support.faults import cut, frozen, missing
 from support.invariants import (
     assert_i1_three_views_agree,
@@ -77,6 +77,28 @@ def test_one_course_file_runs_unchanged_and_a_student_of_one_course_is_a_strange
     sam.api("PUT", "contents/mine.txt", json={"type": "file", "format": "text", "content": "alpha"})
     assert beta.api("GET", "contents/mine.txt").status_code == 404
     stop_server(site, "sam", "beta")
+
+
+def test_the_network_of_an_archived_course_goes_and_comes_back(site: DeployedSite) -> None:
+    """From every node: what one of them kept, nobody could remove, and the next course would meet it."""
+    before = courses_networks(site)
+    for _ in range(2):
+        site.add_course("short")
+        eventually(lambda: course_state(site, "short") is not None, 30, every=0.5)
+        assert lost(work(site, ["net"], "short")) == []
+        assert courses_networks(site) != before
+        archive(site, "short")
+        eventually(lambda: courses_networks(site) == before, 30, every=0.5)
+
+
+def courses_networks(site: DeployedSite) -> set[str]:
+    """Names of the courses' networks that any machine knows, its own leftovers among them."""
+    wanted = {"label": {f"{LABEL}.kind=network": True}}
+    lists = site.bed.each(lambda engine: engine.api("GET", "/networks", filters=wanted))
+    managed = {network["Name"] for network in lists[0]}
+    # Without a label a worker knows only that it is an overlay.
+    everywhere = site.bed.each(lambda engine: engine.api("GET", "/networks", filters={"driver": {"overlay": True}}))
+    return managed | {network["Name"] for found in everywhere for network in found if network["Attachable"]}
 
 
 # -- hub, proxy, site -------------------------------------------------------------------------------------------
