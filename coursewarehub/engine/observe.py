@@ -26,7 +26,8 @@ class Observation:
     `since` is when the condition was first seen (seconds since the epoch), `object_id` the id of its service or
     container, `spawn` the start to which it belongs, `address` where it answers in its network. `reason` is a sentence
     when it did not come up, does not yet, or is out of reach. What is not `verified` is the last that was known: the
-    engine does not answer.
+    engine does not answer. `refused`: its machine would not run it, for its image, a folder or a network is missing
+    there, or its disk is full; another machine may.
     """
 
     condition: Condition
@@ -39,6 +40,7 @@ class Observation:
     object_id: str = ""
     spawn: str = ""
     verified: bool = True
+    refused: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,7 @@ def of_service(
         exit_code=status.get("ContainerStatus", {}).get("ExitCode") if condition.is_over else None,
         object_id=service["ID"],
         spawn=spawn,
+        refused=status.get("State") == "rejected",
     )
 
 

@@ -417,6 +417,12 @@ class ContainerSpawner(EarlyRoutes, PlannedSpawner):
             await self._clean_up(plan, known=not isinstance(error, Unreachable | asyncio.CancelledError))
             raise
 
+    def _begin_again(self, plan: ContainerPlan) -> ContainerPlan:
+        """The plan of another start: what is known of the first is not of this one."""
+        self.spawn_id = secrets.token_hex(8)
+        self._commit()
+        return replace(plan, labels={**plan.labels, labels.SPAWN: self.spawn_id})
+
     def _learn_of_lease(self, plan: ContainerPlan, url: str) -> None:
         """Know, for the day on which its machine is lost, whether this server then stops writing by itself."""
         self._leased = plan.command == OUR_COMMAND

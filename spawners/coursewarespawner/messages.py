@@ -202,3 +202,14 @@ class StartFailed(SpawnException):
 
     def __str__(self) -> str:
         return str(self.told)
+
+
+class NotPlaced(StartFailed):
+    """No server was started because of where it was to run: `machine` is the id of the one that would not run it.
+
+    It is empty when no machine took it.
+    """
+
+    def __init__(self, template: str, *, machine: str, **values: Any) -> None:
+        super().__init__(template, **values)
+        self.machine = machine

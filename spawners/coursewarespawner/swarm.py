@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ from coursewarehub.wire import labels
 from coursewarespawner import messages
 from coursewarespawner.containers import ContainerSpawner, Found
 from coursewarespawner.fence import Lost
-from coursewarespawner.messages import StartFailed
+from coursewarespawner.messages import NotPlaced, StartFailed
 from coursewarespawner.payloads import service_payload
 from coursewarespawner.plan import ContainerPlan
 
@@ -52,6 +52,33 @@ class CoursewareSwarmSpawner(ContainerSpawner, SwarmSpawner):
             raise StartFailed(messages.NOT_CONFIGURED, reason=str(error)) from None
         made = await self.engine.post("/services/create", payload, timeout=_CHANGE_SECONDS)
         return str(made["ID"])
+
+    async def _launch(self, plan: ContainerPlan, places: int | None) -> str:
+        """Start it, and where that fails by the choice of the machine, once more.
+
+        A machine that refuses servers is passed over for a while, unless no other takes them.
+        """
+        passed_over = _refusals.machines(self.engine_url, plan.image)
+        try:
+            return await super()._launch(kept_from(plan, passed_over), places)
+        except NotPlaced as failed:
+            if not (failed.machine or passed_over):
+                raise
+            first = failed
+        self._note_refusal(plan, first)
+        again = self._begin_again(plan)
+        others = passed_over | {first.machine} if first.machine else frozenset()
+        try:
+            return await super()._launch(kept_from(again, others), places)
+        except NotPlaced as second:
+            self._note_refusal(plan, second)
+            # That nobody else took it is no news: the first has told what is to be mended.
+            raise (first if first.machine else second) from None
+
+    def _note_refusal(self, plan: ContainerPlan, failed: NotPlaced) -> None:
+        if failed.machine:
+            self.log.warning("Machine %s refused %s: %s", self.node_name or failed.machine, plan.name, failed)
+            _refusals.note(self.engine_url, plan.image, failed.machine)
 
     async def _end(self, found: Found, grace: int) -> Lost | None:
         with contextlib.suppress(Gone):
@@ -119,6 +146,35 @@ class CoursewareSwarmSpawner(ContainerSpawner, SwarmSpawner):
         return len(await self.engine.get("/nodes"))
 
 
+class Refusals:
+    """Machines that refused to run an image, each for `seconds`: what is missing there may be mended."""
+
+    def __init__(self, seconds: float = 60.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._until: dict[tuple[str, str, str], float] = {}
+
+    def note(self, engine: str, image: str, machine: str) -> None:
+        """Remember that a machine refused just now."""
+        self._until[engine, image, machine] = self._clock() + self._seconds
+
+    def machines(self, engine: str, image: str) -> frozenset[str]:
+        """Ids of those that refused not long ago."""
+        now = self._clock()
+        self._until = {key: until for key, until in self._until.items() if until > now}
+        return frozenset(
+            machine for its_engine, its_image, machine in self._until if (its_engine, its_image) == (engine, image)
+        )
+
+
+_refusals: Final = Refusals()
+
+
+def kept_from(plan: ContainerPlan, machines: Iterable[str]) -> ContainerPlan:
+    """The plan with constraints that keep it from machines, by their ids."""
+    return replace(plan, constraints=(*plan.constraints, *(f"node.id!={machine}" for machine in sorted(machines))))
+
+
 def kept_from_unready(plan: ContainerPlan, nodes: Iterable[Mapping[str, Any]]) -> ContainerPlan | None:
     """The plan with constraints that keep it from machines that are not ready for it; None when no machine is.
 
@@ -130,7 +186,7 @@ def kept_from_unready(plan: ContainerPlan, nodes: Iterable[Mapping[str, Any]]) -
     unready = [node["ID"] for node in nodes if not _is_ready(node["Spec"].get("Labels") or {}, plan.ready)]
     if len(unready) == len(nodes):
         return None
-    return replace(plan, constraints=(*plan.constraints, *(f"node.id!={node}" for node in sorted(unready))))
+    return kept_from(plan, unready)
 
 
 def _is_ready(node_labels: Mapping[str, str], ready: str) -> bool:

@@ -13,7 +13,7 @@ from coursewarehub.engine.observe import Observation
 from coursewarehub.engine.states import Condition, Facts, Reason, reason_of_words
 from coursewarehub.engine.view import EngineView
 from coursewarespawner import messages
-from coursewarespawner.messages import StartFailed
+from coursewarespawner.messages import NotPlaced, StartFailed
 
 _KNOCK: Final = 0.03
 _LOOK_AGAIN: Final = 2.0
@@ -106,4 +106,6 @@ def failure(seen: Observation, places: int | None) -> StartFailed:
         return StartFailed(messages.ENDED_IN_ORDER)
     if seen.exit_code:
         return StartFailed(messages.ENDED, reason=reason or "")
+    if seen.refused or seen.condition is Condition.STARTING:
+        return NotPlaced(messages.NOT_STARTED, reason=reason or "", machine=seen.node_id if seen.refused else "")
     return StartFailed(messages.NOT_STARTED, reason=reason or "")

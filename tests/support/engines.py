@@ -125,6 +125,11 @@ class Engine:
         assert self.machine.stdout is not None
         assert self.machine.stdout.readline() == b"up\n", f"{self.name} did not boot; {self.log.read_text()}"
 
+    @property
+    def cgroup(self) -> str:
+        """The control group of its containers; each has one of its id in it."""
+        return f"{self.place.cgroup}/{self.name}"
+
     def configuration(self) -> dict[str, Any]:
         """What is in its daemon.json."""
         return {
@@ -132,7 +137,7 @@ class Engine:
             "exec-root": "/run/docker",
             "pidfile": str(self.folder / "pid"),
             "hosts": [self.url, "unix:///var/run/docker.sock"],
-            "cgroup-parent": f"{self.place.cgroup}/{self.name}",
+            "cgroup-parent": self.cgroup,
             "exec-opts": ["native.cgroupdriver=cgroupfs"],
             "no-new-privileges": True,
             "insecure-registries": [NETWORKS],

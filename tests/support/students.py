@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from typing import Any, Self
 from urllib.parse import quote, urlsplit
@@ -98,8 +99,8 @@ class Kernel:
             cookie="; ".join(f"{c.name}={c.value}" for c in cookies),
         )
 
-    def run(self, code: str) -> str:
-        """Run a cell; its standard output. AssertionError when the cell fails."""
+    def run(self, code: str, seconds: float = 120) -> str:
+        """Run a cell; its standard output. AssertionError when the cell fails, or has not ended in time."""
         if self._socket is None:
             self.connect()
         assert self._socket is not None
@@ -127,8 +128,12 @@ class Kernel:
         }
         self._socket.send(json.dumps(message))
         said = ""
-        while True:
-            answer = json.loads(self._socket.recv())
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            received = self._socket.recv()
+            if not received:
+                raise websocket.WebSocketConnectionClosedException("the server has closed the connection")
+            answer = json.loads(received)
             if answer.get("parent_header", {}).get("msg_id") != question:
                 continue
             kind = answer["header"]["msg_type"]
@@ -137,3 +142,4 @@ class Kernel:
             assert kind != "error", answer["content"]
             if kind == "status" and answer["content"]["execution_state"] == "idle":
                 return said
+        raise AssertionError(f"the cell has not ended after {seconds} s")

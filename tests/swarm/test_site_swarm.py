@@ -79,6 +79,23 @@ def test_one_course_file_runs_unchanged_and_a_student_of_one_course_is_a_strange
     stop_server(site, "sam", "beta")
 
 
+def test_b05_a_sample_of_unusual_names_starts(site: DeployedSite) -> None:
+    """Names that are long, not Latin, or alike but for one character; how all are told apart is a unit test."""
+    kana = "あいうえおかきくけこさしすせそたちつてとなにぬねのはひふへほ"
+    mail = f"{'a' * 40}.{{}}@mail.example.ac.jp"
+    names = [kana, kana[1:], f"{kana[1:]}゛", mail.format("101"), mail.format("102"), "o'neill & søn", "名前 太郎"]
+    for name in names:
+        student = enter(site, name)
+        model = {"type": "file", "format": "text", "content": name}
+        assert student.api("PUT", "contents/mine.txt", json=model).status_code in (200, 201)
+    services = [service["Spec"]["Name"] for service in site.services()]
+    assert len(set(services)) == len(names)
+    assert all(re.fullmatch("[a-z0-9-]{1,63}", name) for name in services)
+    assert owners(site) == set(names)
+    homes = {home_of(site, name) for name in names}
+    assert {(home / "mine.txt").read_text() for home in homes} == set(names)
+
+
 def test_the_network_of_an_archived_course_goes_and_comes_back(site: DeployedSite) -> None:
     """From every node: what one of them kept, nobody could remove, and the next course would meet it."""
     before = courses_networks(site)
@@ -170,9 +187,10 @@ def test_f10_site_container_replaced_routes_come_back(site: DeployedSite) -> Non
 
 def test_f03_hub_restarted_while_docker_is_frozen(site: DeployedSite) -> None:
     sessions = work(site, [f"f03-{i}" for i in range(4)])
+    # No container can be entered while the engine is frozen.
+    hub = pid_on_host(site, site.hub("alpha")["pid"])
     with frozen(site.bed["n1"]):
-        # Its container cannot be entered while the engine is frozen; the pid is seen from the host.
-        kill_hub_from_host(site)
+        os.kill(hub, signal.SIGKILL)
         time.sleep(20)
         assert lost(sessions) == []
         engine = site.status()["engine"]
@@ -182,16 +200,14 @@ def test_f03_hub_restarted_while_docker_is_frozen(site: DeployedSite) -> None:
     assert assert_i1_three_views_agree(site) == {session.name for session in sessions}
 
 
-def kill_hub_from_host(site: DeployedSite) -> None:
-    """SIGKILL to the hub of alpha, found by its name among the host's processes."""
-    for pid in processes_below(site.bed.place.cgroup):
+def pid_on_host(site: DeployedSite, pid: int) -> int:
+    """The pid on this machine of a process of the site's container."""
+    for one in processes_below(f"{site.bed.manager.cgroup}/{site.site_container()}"):
         with contextlib.suppress(OSError):
-            comm = Path(f"/proc/{pid}/comm").read_text().strip()
-            environ = Path(f"/proc/{pid}/cmdline").read_bytes() + Path(f"/proc/{pid}/comm").read_bytes()
-            if comm.startswith("cw-hub") and b"alpha" in environ:
-                os.kill(pid, signal.SIGKILL)
-                return
-    raise AssertionError("no hub of alpha among the processes of the bed")
+            numbers = re.search(r"^NSpid:(.*)$", Path(f"/proc/{one}/status").read_text(), re.MULTILINE)
+            if numbers and numbers[1].split()[-1] == str(pid):
+                return one
+    raise AssertionError(f"no process {pid} of the site's container on this machine")
 
 
 def test_f04_two_of_three_managers_cut_off(site: DeployedSite) -> None:
@@ -206,7 +222,7 @@ def test_f04_two_of_three_managers_cut_off(site: DeployedSite) -> None:
             reason = reason_of_failure(site, "f04-late", seconds=30)
             assert time.monotonic() - begin < 20 and reason
             page = requests.get(f"{site.course_url('alpha')}hub/login", timeout=20)
-            assert "cluster" in page.text.lower()
+            assert 'id="engine-' in page.text, "the page does not say how the engine is"
             assert lost(near) == []
             time.sleep(30)
             assert owners(site) >= {s.name for s in sessions}
@@ -332,17 +348,13 @@ def test_f21_command_ends_at_once(site: DeployedSite) -> None:
 
 
 def test_f21_home_missing_on_one_node(site: DeployedSite) -> None:
-    """A node without the shared folder is not scheduled on: everybody starts, elsewhere."""
+    """Whoever is sent to the node without the shared folder starts elsewhere, and does not notice."""
     with missing(site.bed["n3"], site.bed.storage):
-        eventually(lambda: not node_ready(site, "n3"), 120, every=1)
-        sessions = work(site, [f"f21-{i}" for i in range(3)])
-        assert {site.node_of(s.name) for s in sessions} <= {"n1", "n2"}
+        sessions = work(site, [f"f21-{i}" for i in range(5)], at_once=2)
+        assert {site.node_of(s.name) for s in sessions} == {"n1", "n2"}
         assert lost(sessions) == []
-
-
-def node_ready(site: DeployedSite, name: str) -> bool:
-    nodes = {node["name"]: node for node in site.status()["engine"]["nodes"]}
-    return bool(nodes[name]["ready"])
+    log = (site.folder.root / "state" / "logs" / "hub-alpha.log").read_text()
+    assert re.search(r"Machine n3 refused .* is missing on the machine n3", log), "the operator is not told"
 
 
 def course_state(site: DeployedSite, course: str) -> str | None:
@@ -417,7 +429,7 @@ def test_f24_kernel_past_its_memory(site: DeployedSite) -> None:
     other = session.student.start_kernel()
     other.run("y = 'kept'")
     with contextlib.suppress(Exception):
-        session.kernel.run("block = bytearray(2 * 1024**3); block[::4096] = b'x' * len(block[::4096])")
+        session.kernel.run("block = bytearray(2 * 1024**3); block[::4096] = b'x' * len(block[::4096])", 20)
 
     def told() -> bool:
         notices = session.student.session.get(f"{session.student.user_url}courseware/notices", timeout=10)

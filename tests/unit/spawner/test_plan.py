@@ -28,7 +28,7 @@ from coursewarespawner.plan import (
     plan_container,
     server_name,
 )
-from coursewarespawner.swarm import kept_from_unready
+from coursewarespawner.swarm import Refusals, kept_from_unready
 
 MIB = 1024**2
 GIB = 1024**3
@@ -271,6 +271,20 @@ def test_a_start_is_kept_from_machines_that_are_not_ready(
     wanted = None if constraints is None else ("node.role!=manager", *constraints)
     assert (placed.constraints if placed else None) == wanted
     assert kept_from_unready(replace(planned, ready=None), nodes) == replace(planned, ready=None)
+
+
+def test_machines_that_refused_are_passed_over_for_a_while() -> None:
+    now = 100.0
+    refusals = Refusals(60.0, lambda: now)
+    refusals.note("unix:///one", "base:1", "n3")
+    refusals.note("unix:///one", "base:2", "n2")
+    assert refusals.machines("unix:///one", "base:1") == {"n3"}
+    assert refusals.machines("unix:///other", "base:1") == frozenset()
+    now = 159.0
+    refusals.note("unix:///one", "base:1", "n1")
+    assert refusals.machines("unix:///one", "base:1") == {"n1", "n3"}
+    now = 161.0
+    assert refusals.machines("unix:///one", "base:1") == {"n1"}
 
 
 def test_one_host_has_no_placement_and_no_lease() -> None:

@@ -11,6 +11,7 @@ import pytest
 from coursewarehub.engine.observe import Observation
 from coursewarehub.engine.states import Condition, Facts, reason_of_words
 from coursewarespawner import messages
+from coursewarespawner.messages import NotPlaced
 from coursewarespawner.watch import Watch, failure, until_it_answers
 
 MISSING = reason_of_words("No such image: teaching/base:1", Facts(image="teaching/base:1"))
@@ -104,6 +105,24 @@ def test_what_is_told_of_a_failure(what: Observation, places: int | None, templa
     told = failure(what, places).told
     assert told.template == template
     assert not what.reason or template == messages.COURSE_FULL or what.reason in str(told)
+
+
+@pytest.mark.parametrize(
+    ("what", "machine"),
+    [
+        (seen(Condition.FAILED, reason=MISSING, node_id="n3", refused=True), "n3"),
+        (seen(Condition.STARTING, reason=NO_ROOM), ""),
+    ],
+    ids=["refused", "no-room"],
+)
+def test_f21_f23_where_it_was_to_run_is_to_blame(what: Observation, machine: str) -> None:
+    failed = failure(what, None)
+    assert isinstance(failed, NotPlaced)
+    assert failed.machine == machine
+
+
+def test_a_program_that_ends_is_no_fault_of_the_machine() -> None:
+    assert not isinstance(failure(seen(Condition.FAILED, exit_code=3, node_id="n3"), None), NotPlaced)
 
 
 def test_knocks_until_somebody_listens() -> None:
