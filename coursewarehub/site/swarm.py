@@ -113,8 +113,8 @@ class Swarm:
             with contextlib.suppress(Gone):
                 await self._engine.delete(f"/services/{server.id}")
 
-    async def remove_network(self, network: Owned) -> None:
-        """Leave and remove a course's network. Raises EngineError.
+    async def remove_network(self, network: Owned) -> bool:
+        """Leave and remove a course's network; False when it is still in use. Raises EngineError.
 
         The swarm takes a network away from a node when the last container that it attached there goes. It did not
         attach the site itself, so a helper goes last; otherwise this node would keep, under the name and with the
@@ -127,7 +127,7 @@ class Swarm:
             with contextlib.suppress(Gone, Refused, Conflict):
                 async with self._helper(str(own["Image"]), network.name):
                     pass
-        await engine_networks.remove(self._engine, network.name)
+        return await engine_networks.remove(self._engine, network.name)
 
     # -- nodes -------------------------------------------------------------------------------------------------
 
