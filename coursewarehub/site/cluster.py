@@ -240,8 +240,8 @@ class Cluster:
             work.cancel()
 
     async def _look_and_tend(self) -> Standing:
-        wanted = self._wanted()
         try:
+            wanted = self._wanted()
             self._seen = seen = await self._side.look()
             troubles = await self._side.tend(wanted, seen)
         except EngineError as error:
