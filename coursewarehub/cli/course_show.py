@@ -9,7 +9,7 @@ from itertools import chain
 from coursewarehub.model.content import Content
 from coursewarehub.model.course import Course
 from coursewarehub.model.resources import Allocation, Resources
-from coursewarehub.model.values import LocalizedText, format_bytes, format_duration
+from coursewarehub.model.values import LocalizedText, format_bytes, format_cores, format_duration
 
 _MOST_NAMES = 20
 _WIDTH = 13
@@ -66,7 +66,7 @@ def _how(course: Course) -> Iterator[tuple[str, str]]:
     resources, limits = course.resources, course.limits
     yield (
         "one server",
-        f"{format_bytes(resources.memory)} memory, {resources.cpu:g} cores, "
+        f"{format_bytes(resources.memory)} memory, {format_cores(resources.cpu)}, "
         f"{resources.processes} processes, {resources.open_files} open files",
     )
     yield from _allocations(resources)
@@ -86,7 +86,8 @@ def _how(course: Course) -> Iterator[tuple[str, str]]:
 def _allocations(resources: Resources) -> Iterator[tuple[str, str]]:
     """What is set aside for a server, and what is different for some."""
     if resources.memory_guarantee or resources.cpu_guarantee:
-        yield "guaranteed", f"{format_bytes(resources.memory_guarantee)} memory, {resources.cpu_guarantee:g} cores"
+        memory, cores = format_bytes(resources.memory_guarantee), format_cores(resources.cpu_guarantee)
+        yield "guaranteed", f"{memory} memory, {cores}"
     label = "others"
     some: dict[str, Allocation | None] = {**resources.groups, "admin": resources.admin, "default": resources.default}
     for name, allocation in some.items():

@@ -9,6 +9,8 @@ from typing import Any
 
 from coursewarehub.model import LoadedSite, load_site
 
+_TAKEN_OUT = {"drain": "drained", "pause": "paused"}
+
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
@@ -69,4 +71,31 @@ def lines(status: dict[str, Any]) -> list[str]:
         )
         if hub["reason"]:
             shown.append(f"  {'':<{width}}  {hub['reason']}")
+    if "engine" in status:
+        shown += engine_lines(status["engine"])
     return shown + [f"! {problem}" for problem in status["problems"]]
+
+
+def engine_lines(engine: dict[str, Any]) -> list[str]:
+    """The engine that runs learners' containers, and its nodes, for people."""
+    message = f": {engine['message']}" if engine["message"] else ""
+    isolation = engine["isolation"]
+    rules = "in force" if isolation["on"] else f"not in force: {isolation['message']}"
+    shown = [
+        f"{engine['kind']} engine  {engine['state']} since {engine['since']}{message}",
+        f"  network rules between learners are {rules}",
+    ]
+    width = max((len(node["name"]) for node in engine["nodes"]), default=0)
+    for node in engine["nodes"]:
+        servers = "1 server" if node["servers"] == 1 else f"{node['servers']} servers"
+        shown.append(f"  {node['name']:<{width}}  {_standing(node):<9}  {servers}")
+        shown += [f"  {'':<{width}}  {lack}" for lack in node["lacks"]]
+    return shown
+
+
+def _standing(node: dict[str, Any]) -> str:
+    """What a node is, in a word or two: an operator's decision is none of its faults."""
+    if node["state"] != "ready":
+        return str(node["state"])
+    taken_out = _TAKEN_OUT.get(node["availability"])
+    return taken_out or ("ready" if node["ready"] else "not ready")

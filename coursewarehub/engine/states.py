@@ -143,7 +143,9 @@ _NO_NETWORK = N_("The course's network is missing.")
 _NO_ADDRESS = N_("No address is free in the course's network: the course is full.")
 _NO_MEMORY = N_("No machine has room: %(memory)s of memory are asked for.")
 _NO_CORES = N_("No machine has room: %(cores)s processor cores are asked for.")
+_NO_CORE = N_("No machine has room: one processor core is asked for.")
 _NO_MEMORY_OR_CORES = N_("No machine has room: %(memory)s of memory and %(cores)s processor cores are asked for.")
+_NO_MEMORY_OR_CORE = N_("No machine has room: %(memory)s of memory and one processor core are asked for.")
 _NO_ROOM = N_("No machine has room.")
 _NO_FIT = N_(
     "No machine is ready for this course: its image or its folder is missing there, or `placement` excludes it."
@@ -154,6 +156,7 @@ _NO_MACHINE = N_("No machine is in service: all are drained, paused or down.")
 _NO_GPU = N_("No graphics processor is free.")
 _NO_RUNTIME = N_("The container runtime %(runtime)s is not installed.")
 _TOO_MANY_CORES = N_("The machine has only %(cores)s processor cores: the course's limit is higher.")
+_ONE_CORE = N_("The machine has only one processor core: the course's limit is higher.")
 _NO_DISK = N_("The disk is full.")
 _NO_DISK_ON = N_("The disk of the machine %(machine)s is full.")
 _TOO_LITTLE_MEMORY = N_("The memory limit is too small for the program to start.")
@@ -292,11 +295,11 @@ def _no_access(found: re.Match[str], facts: Facts) -> Reason:
 
 def _no_room(_found: re.Match[str], facts: Facts) -> Reason:
     memory, cores = memory_size(facts.memory_asked)["en"], f"{facts.cores_asked:g}"
-    if facts.memory_asked and facts.cores_asked:
-        return Reason(_NO_MEMORY_OR_CORES, memory=memory, cores=cores)
+    if not facts.cores_asked:
+        return Reason(_NO_MEMORY, memory=memory) if facts.memory_asked else Reason(_NO_ROOM)
     if facts.memory_asked:
-        return Reason(_NO_MEMORY, memory=memory)
-    return Reason(_NO_CORES, cores=cores) if facts.cores_asked else Reason(_NO_ROOM)
+        return Reason(_NO_MEMORY_OR_CORE if cores == "1" else _NO_MEMORY_OR_CORES, memory=memory, cores=cores)
+    return Reason(_NO_CORE if cores == "1" else _NO_CORES, cores=cores)
 
 
 def _no_platform(_found: re.Match[str], facts: Facts) -> Reason:
@@ -308,7 +311,7 @@ def _no_runtime(found: re.Match[str], _facts: Facts) -> Reason:
 
 
 def _too_many_cores(found: re.Match[str], _facts: Facts) -> Reason:
-    return Reason(_TOO_MANY_CORES, cores=found[1])
+    return Reason(_ONE_CORE if found[1] == "1" else _TOO_MANY_CORES, cores=found[1])
 
 
 def _no_disk(_found: re.Match[str], facts: Facts) -> Reason:

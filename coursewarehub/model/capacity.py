@@ -15,7 +15,7 @@ from coursewarehub.model.resources import resources_for
 from coursewarehub.model.roles import Role
 from coursewarehub.model.site import Site
 from coursewarehub.model.spawner import ContainerSpawner
-from coursewarehub.model.values import format_bytes
+from coursewarehub.model.values import format_bytes, format_cores
 
 SYSTEM_SHARE = 6
 """One part in so many of a node's memory is for its system and file cache, as in NII's published design (80 of 480)."""
@@ -233,26 +233,29 @@ def _too_large(plan: CapacityPlan) -> str:
             f"{in_words(node.for_servers)} for servers."
         )
     most = max(some.cores for course in plan.courses for some in course.servers)
-    return f"One server needs {most:g} cores, and a node has {node.cores:g}."
+    return f"One server needs {format_cores(most)}, and a node has {node.cores:g}."
 
 
 def _too_few(plan: CapacityPlan, nodes: int) -> Iterator[str]:
     """Say of memory and of processors on their own whether they do not fit on so many nodes."""
     by_memory, by_cores = plan.nodes_for_memory or 0, plan.nodes_for_cores or 0
     more = f"take {_count(plan.nodes or 0, 'node')}"
+    has = "has" if nodes == 1 else "have"
     if by_memory > nodes:
         yield (
             f"The memory does not fit: {_count(plan.server_count, 'server')} need {in_words(plan.memory)}, and "
-            f"{_count(nodes, 'node')} with {in_words(plan.node.memory)} have {in_words(nodes * plan.node.for_servers)} "
-            f"for servers; {more} or lower the guarantees."
+            f"{_count(nodes, 'node')} with {in_words(plan.node.memory)} {has} "
+            f"{in_words(nodes * plan.node.for_servers)} for servers; {more} or lower the guarantees."
         )
     if by_cores > nodes:
         each = plan.cores / plan.server_count
         have = nodes * plan.node.cores
+        room = _count(int(have / each + 1e-9), "server")
         yield (
-            f"The CPU guarantee does not fit: {_count(plan.server_count, 'server')} with {each:.3g} cores each need "
-            f"{plan.cores:g} cores, and {_count(nodes, 'node')} have {have:g}, enough for {int(have / each + 1e-9)} "
-            f"servers; {more} or lower `cpu_guarantee` to {have / plan.server_count:.2g}."
+            f"The CPU guarantee does not fit: {_count(plan.server_count, 'server')} with "
+            f"{format_cores(float(f'{each:.3g}'))} each need {format_cores(plan.cores)}, and "
+            f"{_count(nodes, 'node')} {has} {have:g}, enough for {room}; {more} or lower `cpu_guarantee` to "
+            f"{have / plan.server_count:.2g}."
         )
     if by_memory <= nodes and by_cores <= nodes:
         yield f"Memory and processors together do not fit on {_count(nodes, 'node')}; {more}."

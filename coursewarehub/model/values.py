@@ -110,6 +110,11 @@ def format_bytes(count: int) -> str:
     return f"{count}B"
 
 
+def format_cores(count: float) -> str:
+    """Return processor cores as people say them: `1 core`, `0.5 cores`."""
+    return "1 core" if count == 1 else f"{count:g} cores"
+
+
 def _reader(parse: Callable[[str], int | None]) -> PlainValidator:
     """Validate text from a file with `parse`; Python code may give the number itself."""
 

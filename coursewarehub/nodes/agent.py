@@ -98,6 +98,7 @@ class Agent:
         self._node = Node()
         self._kept: dict[str, _Kept] = {}
         self._failed: dict[str, str] = {}
+        self._busy: set[str] = set()
         self._seen: dict[str, _Namespace] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._looked = asyncio.Event()
@@ -200,6 +201,13 @@ class Agent:
 
     async def _protect(self, container: Container) -> None:
         """Put a container's rules in force; end it when that fails again and again."""
+        self._busy.add(container.id)
+        try:
+            await self._apply_or_end(container)
+        finally:
+            self._busy.discard(container.id)
+
+    async def _apply_or_end(self, container: Container) -> None:
         for pause in (*_RETRIES, None):
             try:
                 await self._apply(container)
@@ -208,12 +216,15 @@ class Agent:
                 return
             except (EngineError, IptablesError, NotAContainers, Unprotected, OSError) as error:
                 reason = str(error)
-                self._failed[container.id] = container.name
-                if pause is not None:
-                    await asyncio.sleep(pause)
+            except Exception as error:  # whatever it is: none goes on without rules
+                log.exception("an error that nobody expected")
+                reason = repr(error)
             else:
                 self._failed.pop(container.id, None)
                 return
+            self._failed[container.id] = container.name
+            if pause is not None:
+                await asyncio.sleep(pause)
         log.error("the rules of %s cannot be applied, so it is ended: %s", container.name, reason)
         with contextlib.suppress(Conflict, Gone):
             await self._engine.post(f"/containers/{container.id}/kill")
@@ -333,20 +344,23 @@ class Agent:
         """Look at the node and at every container now and then, and mend what is not as it should be."""
         while True:
             await self._keep_host()
-            with contextlib.suppress(EngineError):  # `_follow` tells
-                await self._round()
+            if self._looked.is_set():  # until then `_follow` sees to all
+                with contextlib.suppress(EngineError):  # `_follow` tells
+                    await self._round()
             await asyncio.sleep(self._settings.round)
 
     async def _round(self) -> None:
         await self._learn_node()
+        known = set(self._kept)
         running = {container.id: container for container in await self._running()}
-        for gone in self._kept.keys() - running.keys():
+        for gone in known - running.keys():
             self._forget(gone)
         for container in running.values():
             kept = self._kept.get(container.id)
             if kept is None:
-                continue
-            if kept.policy is not None and kept.rules != rules_for(kept.policy, self._node):
+                if container.id not in self._busy:
+                    self._start(self._protect(container))
+            elif kept.policy is not None and kept.rules != rules_for(kept.policy, self._node):
                 await self._protect(container)
             elif not await self._in_force(kept):
                 log.warning("the rules of %s were not in force any more", kept.name)
@@ -360,8 +374,8 @@ class Agent:
 
         try:
             return await self._in_thread(work)
-        except NamespaceGone:
-            return True
+        except NamespaceGone:  # it runs, so it has been started again, in another
+            return False
         except (IptablesError, OSError) as error:
             log.warning("the rules of %s cannot be read: %s", kept.name, error)
             return True

@@ -44,4 +44,4 @@ def check(file: Path) -> tuple[bool, str]:
         return False, f"the agent has been silent for {age:.0f} s: it does not run, or its engine does not answer"
     if failed:
         return False, f"the rules of {', '.join(failed)} cannot be applied; its log says why"
-    return True, f"rules are in force in {containers} containers"
+    return True, f"rules are in force in {containers} container{'' if containers == 1 else 's'}"

@@ -37,7 +37,7 @@ class Saved:
                 saved.rules[table, chain] = []
                 saved.policies[table, chain] = policy
             elif line.startswith("-A "):
-                _, chain, rule = line.split(" ", 2)
+                chain, _, rule = line.removeprefix("-A ").partition(" ")  # a rule that only counts has no more
                 saved.rules.setdefault((table, chain), []).append(rule.strip())
         return saved
 

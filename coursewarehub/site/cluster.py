@@ -97,8 +97,8 @@ class Side(Protocol):
         """Stop and remove one server, with the time it has for that. Raises EngineError."""
         ...
 
-    async def remove_network(self, network: Owned) -> None:
-        """Remove the network of a course without servers. Raises EngineError."""
+    async def remove_network(self, network: Owned) -> bool:
+        """Remove the network of a course without servers; False when it is still in use. Raises EngineError."""
         ...
 
     def isolation(self) -> str | None:
@@ -240,8 +240,8 @@ class Cluster:
             work.cancel()
 
     async def _look_and_tend(self) -> Standing:
-        wanted = self._wanted()
         try:
+            wanted = self._wanted()
             self._seen = seen = await self._side.look()
             troubles = await self._side.tend(wanted, seen)
         except EngineError as error:
@@ -286,17 +286,22 @@ class Cluster:
         """Begin to remove what is left of courses that are gone, unless that is going on."""
         if self._cleaning is not None and not self._cleaning.done():
             return
-        servers = servers_left(seen.objects, wanted.kept)
-        networks = networks_left(seen.networks, wanted.kept, {server.course for server in servers})
+        # A course that has come since the look began is kept, too.
+        kept = wanted.kept | self._wanted().kept
+        servers = servers_left(seen.objects, kept)
+        networks = networks_left(seen.networks, kept, {server.course for server in servers})
         left = {each.course for each in (*servers, *networks)}
-        self._occupied(wanted.kept | left)
+        self._occupied(kept | left)
         if servers or networks:
             self._cleaning = asyncio.ensure_future(self._remove(servers, networks))
 
     async def _remove(self, servers: Sequence[Owned], networks: Sequence[Owned]) -> None:
         work = [self._side.end_server(server) for server in servers]
-        results = await asyncio.gather(*work, return_exceptions=True)
-        results += await asyncio.gather(*map(self._side.remove_network, networks), return_exceptions=True)
+        results: list[Any] = await asyncio.gather(*work, return_exceptions=True)
+        # Servers have their time to stop: a course may have come back meanwhile.
+        kept = self._wanted().kept
+        networks = [network for network in networks if network.course not in kept]
+        results += await asyncio.gather(*map(self._remove_network, networks), return_exceptions=True)
         failed = sorted({str(result) for result in results if isinstance(result, Exception)})
         if failed != self._uncleaned:
             log.warning("of courses that are gone something is left: %s", "; ".join(failed) or "nothing any more")
@@ -304,3 +309,7 @@ class Cluster:
         if not failed:
             log.info("removed what was left of courses: %d servers, %d networks", len(servers), len(networks))
             self._wake.set()
+
+    async def _remove_network(self, network: Owned) -> None:
+        if not await self._side.remove_network(network):
+            raise EngineError(f"the network {network.name} is still in use")

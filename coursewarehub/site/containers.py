@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from typing import Any
@@ -18,7 +19,7 @@ from coursewarehub.site.one_host import OneHost
 from coursewarehub.site.swarm import Swarm
 from coursewarehub.state.folders import SiteFolders
 from coursewarehub.state.identity import site_id
-from coursewarehub.state.networks import NetworkBook
+from coursewarehub.state.networks import NetworkBook, PoolExhausted
 from coursewarehub.state.secrets import generated_once
 from coursewarehub.wire.control import NodeNotice
 
@@ -113,9 +114,13 @@ class Containers:
 
     def _wanted(self) -> Wanted:
         served = self._served()
-        numbered = {i: self.network(i) for i in served if self._numbers.get(i) is not None}
+        networks = {}
+        for course_id in served:
+            if self._numbers.get(course_id) is not None:
+                with contextlib.suppress(PoolExhausted):  # the site tells of it as a problem of the course
+                    networks[course_id] = self.network(course_id)
         images = frozenset(course.image or self._spawner.image for course in served.values())
-        return Wanted(numbered, images, self._kept())
+        return Wanted(networks, images, self._kept())
 
     def _occupied(self, courses: Collection[str]) -> None:
         self._numbers.forget(self._numbers.known() - frozenset(courses))

@@ -40,4 +40,5 @@ def servers_left(objects: Iterable[Owned], courses: Collection[str]) -> tuple[Ow
 
 def networks_left(networks: Iterable[Owned], courses: Collection[str], busy: Collection[str]) -> tuple[Owned, ...]:
     """Networks of courses that are not among `courses`, but for those of which a server is left (`busy`)."""
-    return tuple(each for each in networks if each.course not in courses and each.course not in busy)
+    ours = (each for each in networks if each.kind == labels.KIND_NETWORK)
+    return tuple(each for each in ours if each.course not in courses and each.course not in busy)

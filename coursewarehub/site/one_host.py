@@ -64,9 +64,9 @@ class OneHost:
                 await self._engine.post(f"/containers/{server.id}/stop", timeout=_STOP_SECONDS + 10, t=_STOP_SECONDS)
                 await self._engine.delete(f"/containers/{server.id}", force=True)
 
-    async def remove_network(self, network: Owned) -> None:
-        """Remove a course's network. Raises EngineError."""
-        await engine_networks.remove(self._engine, network.name)
+    async def remove_network(self, network: Owned) -> bool:
+        """Remove a course's network; False when it is still in use. Raises EngineError."""
+        return await engine_networks.remove(self._engine, network.name)
 
 
 def _server(entry: Mapping[str, Any], node: str) -> Server | None:

@@ -151,24 +151,24 @@ class Found:
     """What one look at a swarm found of nodes, and of the services that check them.
 
     `checks` are the ids of check services by image, `agents` those of the agent's services, None when no agent is
-    needed. `earlier` are the tasks that ran at the look before: a program that ends at once is running for a moment.
+    needed. `earlier` are the tasks that ran at the look before, None at the first: a program that ends at once is
+    running for a moment.
     """
 
     nodes: tuple[_Object, ...]
     tasks: tuple[_Object, ...]
     checks: Mapping[str, str]
     agents: frozenset[str] | None
-    earlier: frozenset[str] = frozenset()
+    earlier: frozenset[str] | None = None
 
     def ready(self) -> dict[str, frozenset[str]]:
         """Ids of the nodes that are ready, by image."""
         up = {node["ID"] for node in self.nodes if node.get("Status", {}).get("State") == "ready"}
         fenced = up if self.agents is None else up & standing(self.tasks, self.agents).keys()
+        earlier = self.earlier or frozenset()
         return {
             image: frozenset(
-                node
-                for node, task in standing(self.tasks, {service}).items()
-                if node in fenced and task in self.earlier
+                node for node, task in standing(self.tasks, {service}).items() if node in fenced and task in earlier
             )
             for image, service in self.checks.items()
         }

@@ -88,7 +88,7 @@ class Swarm:
             tasks=tuple(tasks),
             checks={_label(each, labels.IMAGE): each["ID"] for each in services if _kind(each) == labels.KIND_CHECK},
             agents=_ids(services, labels.KIND_AGENT) if self._isolated else None,
-            earlier=self._found.running(),
+            earlier=self._found.running() if self._found.nodes else None,
         )
         servers = running_servers(services, tasks, nodes)
         return Seen(
@@ -103,7 +103,7 @@ class Swarm:
         await asyncio.to_thread(mark, self._storage, self._site_id)
         troubles = await self._networks.ensure(wanted, seen)
         await self._check_nodes(wanted)
-        await self._label_nodes()
+        await self._label_nodes(wanted)
         troubles += await self._join(wanted)
         return troubles
 
@@ -113,8 +113,8 @@ class Swarm:
             with contextlib.suppress(Gone):
                 await self._engine.delete(f"/services/{server.id}")
 
-    async def remove_network(self, network: Owned) -> None:
-        """Leave and remove a course's network. Raises EngineError.
+    async def remove_network(self, network: Owned) -> bool:
+        """Leave and remove a course's network; False when it is still in use. Raises EngineError.
 
         The swarm takes a network away from a node when the last container that it attached there goes. It did not
         attach the site itself, so a helper goes last; otherwise this node would keep, under the name and with the
@@ -127,7 +127,7 @@ class Swarm:
             with contextlib.suppress(Gone, Refused, Conflict):
                 async with self._helper(str(own["Image"]), network.name):
                     pass
-        await engine_networks.remove(self._engine, network.name)
+        return await engine_networks.remove(self._engine, network.name)
 
     # -- nodes -------------------------------------------------------------------------------------------------
 
@@ -145,12 +145,18 @@ class Swarm:
             with contextlib.suppress(Conflict):
                 await self._engine.post("/services/create", spec)
 
-    async def _label_nodes(self) -> None:
-        """Have the nodes' labels say what they are ready for."""
+    async def _label_nodes(self, wanted: Wanted) -> None:
+        """Have the nodes' labels say what they are ready for: an image that nobody uses any more is not checked.
+
+        At the first look nothing is known yet, and what an earlier site process has found stands.
+        """
+        if self._found.earlier is None:
+            return
         nodes = {node["ID"]: node for node in self._found.nodes}
-        for node_id, wanted in label_changes(self._found.nodes, self._found.ready(), self._site_id).items():
+        ready = {image: ids if image in wanted.images else () for image, ids in self._found.ready().items()}
+        for node_id, due in label_changes(self._found.nodes, ready, self._site_id).items():
             node = nodes[node_id]
-            spec = {**node["Spec"], "Labels": wanted}
+            spec = {**node["Spec"], "Labels": due}
             # Somebody else may have changed the node meanwhile: the next look makes up for it.
             with contextlib.suppress(Gone, Conflict, Refused):
                 await self._engine.post(f"/nodes/{node_id}/update", spec, version=node["Version"]["Index"])

@@ -48,7 +48,7 @@ class NetworkPolicy:
                 server_port=_port(data.get("server_port", cls.server_port)),
                 others=tuple(map(_network, data.get("others", ()))),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"not a network policy: {error}") from error
         if policy.egress not in EGRESS:
             raise ValueError("not a network policy: `egress` is unknown")
@@ -63,6 +63,9 @@ def _network(value: object) -> str:
     if not isinstance(value, str):
         _fail("an address is not text")
     IPv4Network(value)
+    _, slash, length = value.partition("/")
+    if slash and not length.isdigit():
+        _fail("a network has no prefix length")
     return value
 
 

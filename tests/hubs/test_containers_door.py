@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from support.models import a_site
-from support.sites import free_port
+from support.sites import free_pair, free_port
 
 from coursewarehub.model.networks import CourseNetwork
 from coursewarehub.site.edge import CourseDoor, Edge, EdgePorts, site_routes
@@ -52,7 +52,7 @@ class Door:
         self.hubs = {course: ThreadingHTTPServer(("127.0.0.1", 0), Hub) for course in ("alpha", "beta")}
         for hub in self.hubs.values():
             threading.Thread(target=hub.serve_forever, daemon=True).start()
-        self.web, self.servers = free_port(), self._two_ports()
+        self.servers, self.web = free_pair(), free_port()
         spawner = {"kind": "docker", "port": self.servers}
         site = a_site(edge={"port": self.web, "public_url": "http://x.example.org"}, spawner=spawner)
         folders = SiteFolders(root)
@@ -67,14 +67,6 @@ class Door:
         (folders.routes / "site.yaml").write_text(json.dumps(routes))
         self.edge = Edge(site, folders, ports)
         asyncio.run(self.edge.start())
-
-    @staticmethod
-    def _two_ports() -> int:
-        while True:
-            port = free_port()
-            with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as other:
-                if other.server_address[1] != port + 1:
-                    return port
 
     def ask(self, source: str, path: str, **headers: str) -> tuple[int, dict[str, Any]]:
         """Status, and what the hub was told (nothing when no hub was asked)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -35,6 +36,16 @@ NOTEBOOK = {
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])
+
+
+def free_pair() -> int:
+    """The first of two ports that follow each other, free at every address."""
+    while True:
+        port = free_port()
+        with contextlib.suppress(OSError, OverflowError):
+            for each in (port, port + 1):
+                socket.create_server(("0.0.0.0", each)).close()
+            return port
 
 
 def alive(pid: int) -> bool:

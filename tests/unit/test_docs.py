@@ -22,7 +22,10 @@ from coursewarehub.hub.assembly import PARTS, SCOPES, SERVICE_SCOPES
 from coursewarehub.model import Course, Role, check_site, decide, load_site
 from coursewarehub.model.load import parse_course
 from coursewarehub.model.yaml_source import parse
+from coursewarehub.nodes import rules
+from coursewarehub.site.cluster import Cluster, Seen, State, Wanted, standing_with
 from coursewarehub.site.hubs import HubState
+from coursewarehub.site.readiness import NodeReport
 from coursewarehub.state.folders import SiteFolders
 from coursewarehub.state.ports import FIRST, LAST
 from coursewarehub.wire import environment, paths
@@ -283,6 +286,53 @@ def test_the_status_example_has_every_key(tmp_path: Path) -> None:
     assert shown["courses"][0]["hub"].keys() == said["courses"][0]["hub"].keys()
     words = set(re.findall(r"\w+", " ".join(re.findall(r"`([^`]+)`", reference("status")))))
     assert {*said, *said["courses"][0], *said["courses"][0]["hub"]} <= words
+
+
+def test_the_engine_of_the_status_example_has_every_key(tmp_path: Path) -> None:
+    """The example is a whole answer of a site with two nodes, as the code would give it."""
+    _, shown = (json.loads(block) for block in blocks(DOCS / "reference/status.md", "json"))
+    cluster = Cluster("swarm", NoSide(), Wanted, lambda _: None, tmp_path / "engine.json", isolated=True)
+    lacking = NodeReport("2", "n2", "ready", "active", ("the agent that applies the network rules does not run there",))
+    cluster._seen = Seen((NodeReport("1", "n1", "ready", "active", (), 4), lacking))
+    cluster._note(standing_with(cluster._seen.nodes, ()))
+    since = shown["engine"].pop("since")
+    told = cluster.status()
+    assert datetime.fromisoformat(since).tzinfo and told.pop("since")
+    assert shown["engine"] == told
+
+
+class NoSide:
+    """An engine that is not asked."""
+
+    def isolation(self) -> str | None:
+        return None
+
+
+def test_states_of_the_engine() -> None:
+    rows = table(reference("status"), "State of the engine")
+    assert [row[0] for row in rows[1:]] == [f"`{state}`" for state in State]
+
+
+def test_ports_and_addresses_that_learners_do_not_reach() -> None:
+    text = reference("firewall")
+    closed = [row[0] for row in table(text, "Ports")[1:]]
+    assert closed[:2] == [", ".join(map(str, ports)) for ports in (rules.MAIL, rules.POOLS)]
+    udp = ", ".join(f"{port}/udp" for port in rules.ENGINES_UDP)
+    assert closed[2] == f"{', '.join(map(str, rules.ENGINES))}, and {udp}"
+    named = [name for name in re.findall(r"`([0-9a-f.:]+/\d+)`", text) if name != "2000::/3"]
+    assert named == [*rules.PRIVATE, *rules.TUNNELS6]
+
+
+def test_modules_with_translated_sentences_are_named() -> None:
+    text = (DOCS / "how-to/translate.md").read_text(encoding="utf-8")
+    marked = [
+        path.relative_to(ROOT).as_posix()
+        for folder in ("coursewarehub", "authenticators", "spawners")
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        if "i18n" not in path.parts and re.search(r"\bN_\(", path.read_text(encoding="utf-8"))
+    ]
+    assert len(marked) > 3
+    assert [path for path in marked if f"`{path}`" not in text] == []
 
 
 # --- who may do what ---------------------------------------------------------------------------

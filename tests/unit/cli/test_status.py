@@ -69,6 +69,70 @@ def test_sleeping_running_and_failed_hubs() -> None:
     assert shown[1].index("open") == shown[2].index("open")
 
 
+# --- the engine --------------------------------------------------------------------------------
+
+
+def engine(*nodes: dict[str, Any], on: bool = True, **more: Any) -> dict[str, Any]:
+    isolation = {"on": on, "message": "" if on else "no agent runs"}
+    since = "2026-11-25T10:00:00+00:00"
+    told = {"kind": "swarm", "state": "answering", "since": since, "message": "", "isolation": isolation}
+    return {**told, "nodes": list(nodes), **more}
+
+
+def node(
+    name: str, *lacks: str, servers: int = 0, state: str = "ready", availability: str = "active"
+) -> dict[str, Any]:
+    ready = state == "ready" and availability == "active" and not lacks
+    told = {"name": name, "state": state, "availability": availability, "ready": ready}
+    return {**told, "servers": servers, "lacks": list(lacks)}
+
+
+def shown_with(told: dict[str, Any]) -> list[str]:
+    return status.lines({"ready": True, "url": "http://x/", "courses": [], "engine": told, "problems": ["a: b"]})
+
+
+def test_engine_and_its_nodes_for_people() -> None:
+    storage = "the storage is not there, or it is not this site's"
+    nodes = [
+        node("n1", servers=4),
+        node("worker-2", storage, "being checked for x:1", servers=1),
+        node("n3", state="down"),
+        node("n4", availability="drain"),
+        node("n5", availability="pause"),
+    ]
+    assert shown_with(engine(*nodes, state="degraded", message=f"n3 is down; worker-2: {storage}")) == [
+        "http://x/  ready",
+        f"swarm engine  degraded since 2026-11-25T10:00:00+00:00: n3 is down; worker-2: {storage}",
+        "  network rules between learners are in force",
+        "  n1        ready      4 servers",
+        "  worker-2  not ready  1 server",
+        f"            {storage}",
+        "            being checked for x:1",
+        "  n3        down       0 servers",
+        "  n4        drained    0 servers",
+        "  n5        paused     0 servers",
+        "! a: b",
+    ]
+
+
+def test_rules_that_are_not_in_force_are_told_with_why() -> None:
+    shown = shown_with(engine(on=False))
+    assert shown[1:3] == [
+        "swarm engine  answering since 2026-11-25T10:00:00+00:00",
+        "  network rules between learners are not in force: no agent runs",
+    ]
+
+
+def test_engine_that_has_never_answered_has_no_nodes() -> None:
+    shown = shown_with(engine(state="checking", message="the engine has not been asked yet"))
+    assert shown[1].endswith("checking since 2026-11-25T10:00:00+00:00: the engine has not been asked yet")
+    assert shown[3:] == ["! a: b"]
+
+
+def test_site_without_containers_says_nothing_of_an_engine(run: Run, root: Path) -> None:
+    assert "engine" not in run("status").out
+
+
 @pytest.mark.parametrize(
     ("text", "telling"),
     [("mode: [", "site.yaml:1: "), ("mood: x\n", "did you mean `mode`"), (None, "site.yaml: is missing")],

@@ -271,6 +271,22 @@ def task(state: str, error: str = "", code: int | None = None, ended: str = CREA
             "No machine has room: 8 processor cores are asked for.",
         ),
         (
+            task(
+                "pending",
+                "no suitable node (insufficient resources on 1 node)",
+                Resources={"Reservations": {"NanoCPUs": 1e9}},
+            ),
+            "No machine has room: one processor core is asked for.",
+        ),
+        (
+            task(
+                "pending",
+                "no suitable node (insufficient resources on 1 node)",
+                Resources={"Reservations": {"MemoryBytes": GIB, "NanoCPUs": 1e9}},
+            ),
+            "No machine has room: 1.0 GB of memory and one processor core are asked for.",
+        ),
+        (
             task("pending", "no suitable node (insufficient resources on 1 node)", Resources=None),
             "No machine has room.",
         ),
@@ -395,6 +411,10 @@ def test_f24_reason_of_a_container(what: dict[str, Any], reason: str | None) -> 
         (
             "Range of CPUs is from 0.01 to 2.00, as there are only 2 CPUs available",
             "The machine has only 2 processor cores: the course's limit is higher.",
+        ),
+        (
+            "Range of CPUs is from 0.01 to 1.00, as there are only 1 CPUs available",
+            "The machine has only one processor core: the course's limit is higher.",
         ),
         ("write /x: no space left on device", "The disk is full."),
         ("something odd.", "The machine could not start it: something odd."),

@@ -166,7 +166,12 @@ def test_a_server_that_fits_no_node(resources: dict[str, Any], telling: str) -> 
             2,
             "The memory does not fit: 40 servers need 40G, and 2 nodes with 16G have 26.7G for servers; take 4 nodes",
         ),
-        ({"memory_guarantee": "1G"}, 1, "and 1 node with 16G have 13.3G for servers"),
+        ({"memory_guarantee": "1G"}, 1, "and 1 node with 16G has 13.3G for servers"),
+        (
+            {"memory_guarantee": "128M", "cpu_guarantee": 1},
+            1,
+            "40 servers with 1 core each need 40 cores, and 1 node has 8, enough for 8 servers; take 5 nodes",
+        ),
     ],
 )
 def test_too_few_nodes(resources: dict[str, Any], nodes: int, telling: str) -> None:

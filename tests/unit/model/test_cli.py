@@ -338,6 +338,14 @@ def test_show_what_is_for_containers(site: Any) -> None:
     ]
 
 
+def test_show_says_one_core(site: Any) -> None:
+    """One is not many, of what a server gets and of what is set aside for it."""
+    resources = "resources: {memory: 2G, memory_guarantee: 1G, cpu: 1, cpu_guarantee: 1}\n"
+    site.write("courses.d/one.yaml", f"id: one\ntitle: One\nstate: open\n{resources}")
+    shown = site.run("course", "show", "one").out
+    assert "2G memory, 1 core, " in shown and "1G memory, 1 core\n" in shown
+
+
 def test_show(site: Any) -> None:
     site.write("courses.d/full.yaml", FULL)
     site.write("workshop", "hunter2", mode=0o600)

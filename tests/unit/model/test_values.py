@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from coursewarehub.model import ConfigurationError, Course, LocalizedText, SecretRef, Site
-from coursewarehub.model.values import format_bytes, format_duration, parse_bytes, parse_duration
+from coursewarehub.model.values import format_bytes, format_cores, format_duration, parse_bytes, parse_duration
 
 
 @pytest.mark.parametrize(
@@ -56,6 +56,13 @@ def test_what_is_no_duration(text: str) -> None:
 def test_sizes(text: str, count: int) -> None:
     assert parse_bytes(text) == count
     assert parse_bytes(format_bytes(count)) == count
+
+
+@pytest.mark.parametrize(
+    ("count", "words"), [(1, "1 core"), (1.0, "1 core"), (2.0, "2 cores"), (0.5, "0.5 cores"), (0, "0 cores")]
+)
+def test_cores_in_words(count: float, words: str) -> None:
+    assert format_cores(count) == words
 
 
 @pytest.mark.parametrize("text", ["", "2", "2GB", "2 gigs", "-2G", "G", "2  G", "1e3M", "２G", "2G\n", "1X"])

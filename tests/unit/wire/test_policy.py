@@ -38,6 +38,12 @@ def test_the_label_is_small_and_stays_the_same() -> None:
         {"site": "10.180.0.1 -j ACCEPT"},
         {"site": 3},
         {"others": ["0.0.0.0/99"]},
+        {"others": ["10.0.0.0/0.255.255.255"]},
+        {"others": ["10.0.0.0/255.0.0.0"]},
+        {"others": ["10.1.2.3/8"]},
+        {"others": ["10.0.0.0/8 -j ACCEPT"]},
+        {"others": "10.0.0.0/8"},
+        {"egress": ["open"]},
         {"others": [3]},
         {"others": None},
         {"more": 1},
@@ -48,7 +54,7 @@ def test_anything_else_is_no_policy(change: dict[str, object]) -> None:
         NetworkPolicy.decode(json.dumps(json.loads(POLICY.encode()) | change))
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", "null", "open"])
+@pytest.mark.parametrize("text", ["", "[]", "{}", "null", "open", "[" * 100_000, "1" * 10_000])
 def test_other_text_is_no_policy(text: str) -> None:
     with pytest.raises(ValueError, match="not a network policy"):
         NetworkPolicy.decode(text)
