@@ -130,9 +130,11 @@ class Kernel:
         said = ""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            received = self._socket.recv()
-            if not received:
+            kind_of_frame, received = self._socket.recv_data(control_frame=True)
+            if kind_of_frame == websocket.ABNF.OPCODE_CLOSE:
                 raise websocket.WebSocketConnectionClosedException("the server has closed the connection")
+            if kind_of_frame != websocket.ABNF.OPCODE_TEXT:
+                continue
             answer = json.loads(received)
             if answer.get("parent_header", {}).get("msg_id") != question:
                 continue
