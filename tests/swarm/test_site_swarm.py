@@ -193,11 +193,15 @@ def test_f03_hub_restarted_while_docker_is_frozen(site: DeployedSite) -> None:
         os.kill(hub, signal.SIGKILL)
         time.sleep(20)
         assert lost(sessions) == []
-        engine = site.status()["engine"]
-        assert engine["state"] == "checking", engine
-    eventually(lambda: site.status()["engine"]["state"] == "answering", 60, every=1)
+        assert engine_state(site) == "checking"
+    eventually(lambda: engine_state(site) == "answering", 60, every=1)
     assert lost(sessions) == []
     assert assert_i1_three_views_agree(site) == {session.name for session in sessions}
+
+
+def engine_state(site: DeployedSite) -> str:
+    """How the engine is, says the site; empty while the site itself is not there."""
+    return str((site.status().get("engine") or {}).get("state", ""))
 
 
 def pid_on_host(site: DeployedSite, pid: int) -> int:
@@ -217,7 +221,7 @@ def test_f04_two_of_three_managers_cut_off(site: DeployedSite) -> None:
         sessions = work(site, [f"f04-{i}" for i in range(6)])
         near = [s for s in sessions if site.node_of(s.name) == "n1"]
         with cut(site.bed, "n2", "n3"):
-            eventually(lambda: site.status()["engine"]["state"] != "answering", 60, every=1)
+            eventually(lambda: engine_state(site) in ("checking", "degraded"), 60, every=1)
             begin = time.monotonic()
             reason = reason_of_failure(site, "f04-late", seconds=30)
             assert time.monotonic() - begin < 20 and reason
@@ -226,7 +230,7 @@ def test_f04_two_of_three_managers_cut_off(site: DeployedSite) -> None:
             assert lost(near) == []
             time.sleep(30)
             assert owners(site) >= {s.name for s in sessions}
-        eventually(lambda: site.status()["engine"]["state"] == "answering", 90, every=1)
+        eventually(lambda: engine_state(site) == "answering", 90, every=1)
         eventually(lambda: lost(sessions) == [], 60, every=2)
         assert assert_i1_three_views_agree(site) == {s.name for s in sessions}
     finally:
