@@ -463,7 +463,7 @@ class ContainerSpawner(EarlyRoutes, PlannedSpawner):
         self._commit()
         route = asyncio.ensure_future(self._add_route_early(url))
         try:
-            await until_it_answers(address, plan.port)
+            await until_it_answers(address, plan.port, url_path_join(self.server.base_url, "api"))
             await route
         finally:
             route.cancel()
