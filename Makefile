@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 ENGINES := docker.io debootstrap iptables iproute2 docker-registry
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: demo swarm test test-fast test-long test-engines lint docs bench lock clean help
+.PHONY: demo swarm test test-fast test-long test-engines lint docs bench bench-engines lock clean help
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ - /'
@@ -48,6 +48,11 @@ bench: $(VENV)/dev.stamp  ## ours beside stock JupyterHub, in one run
 	$(BIN)/python -m benchmarks.hubs
 	$(BIN)/python -m benchmarks.start
 	$(BIN)/python -m benchmarks.launch_chain
+
+bench-engines: $(VENV)/dev.stamp  ## containers beside stock JupyterHub's, on real Docker Engines; needs root
+	@tools/apt-install $(ENGINES)
+	$(BIN)/python -m benchmarks.spawn_docker
+	$(BIN)/python -m benchmarks.spawn_swarm
 
 # For one kind of machine: Python 3.11 on x86-64, which is what the images are. uv reads PyPI and no pip settings.
 LOCK := $(BIN)/uv pip compile -q setup.cfg --generate-hashes --no-emit-package coursewarehub --python-version 3.11 \

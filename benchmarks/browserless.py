@@ -84,12 +84,17 @@ class Student:
 
     async def first_result(self) -> Chain:
         """Walk the whole chain; raises `StackError` naming the stage that does not end well."""
+        await self.enter()
+        kernel = await self._start_kernel()
+        await self._execute(kernel)
+        return self.chain
+
+    async def enter(self) -> Chain:
+        """Walk it until the page of JupyterLab is there."""
         self._begin = time.monotonic()
         page = await self._login_page()
         page = await self._sign_in(page)
         await self._lab(page)
-        kernel = await self._start_kernel()
-        await self._execute(kernel)
         return self.chain
 
     def _done(self, stage: str) -> None:
@@ -133,6 +138,8 @@ class Student:
         """From whatever follows the login to the page of the student's own server."""
         user_path = urlsplit(self._user).path
         while not (page.status_code == 200 and page.url.path.startswith(user_path)):
+            if "/hub/spawn" in page.url.path and page.status_code >= 500:
+                raise StackError(f"the start ended on a page with status {page.status_code}")
             if "/hub/spawn-pending/" in page.url.path and page.status_code == 200:
                 await self._until_ready()
                 self._done("ready event")

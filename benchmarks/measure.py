@@ -168,6 +168,14 @@ def parse_busy(stat: str) -> tuple[int, int]:
     return sum(ticks) - resting, sum(ticks)
 
 
+def parse_usage(cpu_stat: str) -> float:
+    """Processor seconds in the text of a control group's ``cpu.stat``; `ValueError` without the line."""
+    for line in cpu_stat.splitlines():
+        if line.startswith("usage_usec "):
+            return int(line.split()[1]) / 1e6
+    raise ValueError("no usage_usec line")
+
+
 @dataclass(frozen=True)
 class Stat:
     """The used part of ``/proc/PID/stat``; `cpu_ticks` includes children already reaped."""

@@ -27,7 +27,7 @@ SITE = """\
 title: Benchmark
 mode: development
 edge:
-  host: 127.0.0.1
+  host: {host}
   port: {port}
 hubs:
   sleep_after: {sleep_after}
@@ -64,12 +64,18 @@ NOTEBOOK: dict[str, object] = {
 
 
 class Ours(Stack):
-    """A generated site with `courses` courses; hubs sleep after `sleep_after` (``never``: not)."""
+    """A generated site with `courses` courses; hubs sleep after `sleep_after` (``never``: not).
+
+    `settings` are further lines of its site.yaml; `host` is where its edge listens and is asked.
+    """
 
     name = "ours"
 
-    def __init__(self, courses: int, sleep_after: str = "never") -> None:
+    def __init__(
+        self, courses: int, sleep_after: str = "never", *, host: str = "127.0.0.1", settings: str = ""
+    ) -> None:
         super().__init__(courses)
+        self._host, self._settings = host, settings
         self._port = free_ports(1)[0]
         self._site = self.folder / "site"
         self._environment = _environment()
@@ -82,7 +88,8 @@ class Ours(Stack):
         secret = self._site / "secrets" / "password"
         secret.touch(mode=0o600)
         secret.write_text(PASSWORD)
-        (self._site / "site.yaml").write_text(SITE.format(port=self._port, sleep_after=sleep_after))
+        site = SITE.format(host=self._host, port=self._port, sleep_after=sleep_after)
+        (self._site / "site.yaml").write_text(site + self._settings)
         (self._site / "content" / "first.ipynb").write_text(json.dumps(NOTEBOOK))
         for course in self.courses:
             (self._site / "courses.d" / f"{course.id}.yaml").write_text(COURSE.format(id=course.id))
@@ -90,12 +97,12 @@ class Ours(Stack):
     @property
     def entry(self) -> str:
         """The portal."""
-        return f"http://127.0.0.1:{self._port}/"
+        return f"http://{self._host}:{self._port}/"
 
     def start(self) -> None:
         """Run ``coursewarehub up``."""
         command = [*COMMAND, "up", "--site", str(self._site), "--port", str(self._port)]
-        self._commands.append(Command(command, self.folder, self._environment))
+        self._commands.append(Command(self._placed(command), self.folder, self._environment))
 
     def token(self, course: Address) -> str:
         """What ``coursewarehub course token`` prints last."""
@@ -135,16 +142,20 @@ class Ours(Stack):
                 raise StackError(f"ours: {len(awake)} hubs do not go to sleep: {told}")
             time.sleep(1.0)
 
-    def _run(self, *arguments: str) -> str:
+    def _placed(self, command: list[str]) -> list[str]:
+        """The command line that runs the command where the site runs: here."""
+        return command
+
+    def _run(self, *arguments: str, seconds: float = 60) -> str:
         command = [*COMMAND, *arguments, "--site", str(self._site)]
         done = subprocess.run(
-            command,
+            self._placed(command),
             cwd=self.folder,
             env=self._environment,
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=seconds,
         )
         if done.returncode != 0:
             told = done.stderr.strip()[-500:]

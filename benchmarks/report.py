@@ -59,9 +59,12 @@ def stacks(options: argparse.Namespace) -> Sequence[str]:
 
 
 class Machine:
-    """The machine and the versions that the figures belong to; make it before measuring."""
+    """The machine and the versions that the figures belong to; make it before measuring.
 
-    def __init__(self) -> None:
+    `elsewhere` tells the processor seconds of what belongs to the benchmark and is not below it.
+    """
+
+    def __init__(self, elsewhere: Callable[[], float] = float) -> None:
         memory = parse_total(Path("/proc/meminfo").read_text()) / MIB
         self.facts = {
             "cores": str(len(os.sched_getaffinity(0))),
@@ -73,7 +76,8 @@ class Machine:
         self.facts |= {PROXY: proxy_version(), "node": _node_version()}
         self.facts["server extensions"] = " ".join(_server_extensions())
         self._busy, self._all = parse_busy(Path("/proc/stat").read_text())
-        self._own = sum(os.times()[:4])
+        self._elsewhere = elsewhere
+        self._own = self._own_seconds()
 
     def used_by_others(self) -> float:
         """Percent of all cores since then, used by processes the benchmark did not start.
@@ -81,8 +85,11 @@ class Machine:
         Right only when everything that was started has been stopped.
         """
         busy, whole = parse_busy(Path("/proc/stat").read_text())
-        own = (sum(os.times()[:4]) - self._own) * os.sysconf("SC_CLK_TCK")
+        own = (self._own_seconds() - self._own) * os.sysconf("SC_CLK_TCK")
         return max(0.0, 100 * (busy - self._busy - own) / max(1, whole - self._all))
+
+    def _own_seconds(self) -> float:
+        return sum(os.times()[:4]) + self._elsewhere()
 
 
 def _node_version() -> str:

@@ -213,8 +213,8 @@ class ContainerSpawner(Settings):
     )
     concurrent_starts: ConcurrentStarts | None = Field(
         None,
-        description="How many servers may be starting at once; the default is the number of processor cores of the "
-        "nodes.",
+        description="How many servers may be starting at once; the default is one more than the nodes have "
+        "processor cores.",
         examples=[8],
     )
     runtime: (

@@ -294,7 +294,7 @@ class ContainerSpawner(EarlyRoutes, PlannedSpawner):
         await self._make_way(plan)
         await self._wait_for_the_lost()
         await self._fetch_image(plan)
-        line = Line.of(self.hub, self.width or await self._known_for(self._cores, "cores"))
+        line = Line.of(self.hub, self.width or 1 + await self._known_for(self._cores, "cores"))
         async with line.turn(lambda place: self._set_position(line, place)):
             self._teller.show(20, messages.PREPARING)
             await self._prepare_home(plan)
@@ -469,7 +469,7 @@ class ContainerSpawner(EarlyRoutes, PlannedSpawner):
         self._commit()
         route = asyncio.ensure_future(self._add_route_early(url))
         try:
-            await until_it_answers(address, plan.port)
+            await until_it_answers(address, plan.port, url_path_join(self.server.base_url, "api"))
             await route
         finally:
             route.cancel()

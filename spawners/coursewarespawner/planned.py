@@ -44,7 +44,7 @@ class PlannedSpawner(DockerSpawner):
         "memory.",
     ).tag(config=True)
     width = Integer(
-        0, help="How many servers of this hub start at the same time; 0: one per processor core of the machines."
+        0, help="How many servers of this hub start at the same time; 0: one more than the machines have cores."
     ).tag(config=True)
     capacity = Callable(
         None,

@@ -84,14 +84,23 @@ async def until_placed(view: EngineView, name: str, watch: Watch) -> str:
             await asyncio.sleep(_LOOK_AGAIN)
 
 
-async def until_it_answers(address: str, port: int) -> None:
-    """Knock until somebody listens."""
+async def until_it_answers(address: str, port: int, path: str) -> None:
+    """Knock until somebody listens, and wait for what is answered to a request for `path`.
+
+    Our server listens at once, and keeps a processor core busy until it answers. Who waited only until it listens would
+    have all servers start at the same time, and hardly one would answer before the last.
+    """
+    request = f"GET {path} HTTP/1.1\r\nHost: {address}:{port}\r\nConnection: close\r\n\r\n".encode()
     while True:
         with contextlib.suppress(OSError, TimeoutError):
             async with asyncio.timeout(1):
-                _, writer = await asyncio.open_connection(address, port)
-            writer.close()
-            return
+                reader, writer = await asyncio.open_connection(address, port)
+            try:
+                writer.write(request)
+                if await reader.read(1):
+                    return
+            finally:
+                writer.close()
         await asyncio.sleep(_KNOCK)
 
 

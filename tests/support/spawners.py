@@ -34,7 +34,7 @@ _HOST = os.open("/proc/self/ns/net", os.O_RDONLY)
 PERL = (
     "use IO::Socket::INET; $SIG{TERM} = sub { exit 0 }; "
     "my $s = IO::Socket::INET->new(LocalPort => 8888, Listen => 5, ReuseAddr => 1) or die; "
-    "while (my $c = $s->accept) { "
+    "while (my $c = $s->accept) { sysread $c, my $asked, 65536; "
     "print $c qq(HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\nConnection: close\\r\\n\\r\\nok); close $c }"
 )
 SERVER = ("perl", "-e", PERL)
@@ -234,7 +234,7 @@ async def taken_over(hub: FakeHub, count: int, patience: float = 10) -> list[Any
         url = urlsplit(await spawner.get_url())
         try:
             async with asyncio.timeout(patience):
-                await until_it_answers(str(url.hostname), url.port or 0)
+                await until_it_answers(str(url.hostname), url.port or 0, "/")
         except TimeoutError:
             await spawner.stop()
             return None

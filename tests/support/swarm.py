@@ -60,8 +60,8 @@ class SwarmBed:
         engine.docker("swarm", "join", "--token", token, f"{self.manager.address}:2377")
 
     def nodes(self) -> dict[str, dict[str, Any]]:
-        """The manager's view of the nodes, by host name."""
-        return {node["Description"]["Hostname"]: node for node in self.manager.api("GET", "/nodes")}
+        """The manager's view of the nodes, by host name; one that has just joined has none yet."""
+        return {node["Description"].get("Hostname", ""): node for node in self.manager.api("GET", "/nodes")}
 
     def state(self, name: str) -> str:
         """`ready`, `down`, `disconnected` or `unknown`, as the manager sees it."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import pytest
 
+from benchmarks.bursts import Entered, empty, spread
 from benchmarks.forms import link_to, login_form
 from benchmarks.hubs import Samples
 from benchmarks.hubs import rows as hub_rows
@@ -21,10 +23,12 @@ from benchmarks.measure import (
     parse_pss,
     parse_stat,
     parse_total,
+    parse_usage,
     quantile,
     table,
 )
 from benchmarks.report import numbers
+from benchmarks.tasks import noted, seconds
 
 
 @pytest.mark.parametrize(
@@ -145,6 +149,12 @@ def test_busy_ticks_leave_out_idle_and_disk() -> None:
     assert parse_busy(text) == (21, 105)
 
 
+def test_usage_of_a_control_group_is_read_in_seconds() -> None:
+    assert parse_usage("usage_usec 2500000\nuser_usec 2000000\n") == 2.5
+    with pytest.raises(ValueError, match="usage_usec"):
+        parse_usage("nothing\n")
+
+
 def test_stat_of_a_process_with_an_odd_name() -> None:
     line = "42 (a (b) c) S 7 42 42 0 -1 4194304 100 0 0 0 11 12 13 14 20 0 1 0 99"
     assert parse_stat(line) == Stat(pid=42, parent=7, state="S", cpu_ticks=50)
@@ -211,3 +221,30 @@ def test_sleeping_courses_are_compared_with_scaled_idle_ones() -> None:
     assert found["- of it edge"].ours == (50.0,)
     each = found["memory per sleeping course, PSS"]
     assert (each.stock, each.ours) == ((120.0,), (1.5,))
+
+
+def test_a_burst_is_summed_up_by_those_who_got_in() -> None:
+    values = empty()["ours"]
+    spread(
+        [Entered("a", 3.0, 2.0), Entered("b", failure="no page"), Entered("c", 5.0, 4.5), Entered("d", 4, 4)], values
+    )
+    times = {"first": [3.0], "median": [4.0], "last": [5.0], "last ready": [4.5]}
+    assert dict(values) == {"success": [75.0], "failures": [1], **times}
+
+
+def test_a_burst_without_a_page_has_no_times() -> None:
+    values = empty()["stock"]
+    spread([Entered("a", failure="no page")], values)
+    assert dict(values) == {"success": [0.0], "failures": [1]}
+
+
+def test_moments_of_docker_have_nanoseconds() -> None:
+    assert seconds("1970-01-01T00:01:00.123456789Z") == pytest.approx(60.123456789)
+    assert seconds("1970-01-01T00:01:00Z") == 60
+
+
+def test_the_first_moment_of_an_event_counts(tmp_path: Path) -> None:
+    file = tmp_path / "measured"
+    assert noted(file, "seen") == {}
+    file.write_text("seen student001 12.5\nover student001 13\nseen student001 14\n")
+    assert noted(file, "seen") == {"student001": 12.5}

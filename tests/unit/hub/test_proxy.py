@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+from ruamel.yaml import YAML
 
-from coursewarehub.hub.proxy import CourseProxy, rule
+from coursewarehub.hub.proxy import CourseProxy, RoutesFile, rule
 
 
 @pytest.mark.parametrize(
@@ -93,6 +95,27 @@ def test_route_is_written_once_and_confirmed_after_that(tmp_path: Path, knowing:
     assert asyncio.run(add()) == {"routespec": spec, "target": "http://127.0.0.1:10", "data": data}
     assert len(knowing) == 9 and len(set(knowing)) == 1
     assert "PathPrefix(`/courses/a/user/o%27brien/`)" in file.read_text()
+
+
+@pytest.mark.parametrize("name", ["sam", "é あ 😀", 'a\\b"|{}', "a\x7fb\x85c\u2028d\ufeffe"])
+def test_the_file_of_routes_is_json_and_yaml(tmp_path: Path, name: str) -> None:
+    file = RoutesFile(str(tmp_path / "routes.yaml"))
+    routes = {"http": {"routers": {"x": {"rule": rule(f"/u/{quote(name, safe='')}/")}}}, "data": {"user": name}}
+    file.atomic_dump(routes)
+    text = (tmp_path / "routes.yaml").read_text()
+    assert json.loads(text) == YAML(typ="safe").load(text) == file.load() == routes
+
+
+def test_a_file_of_routes_in_yaml_is_read(tmp_path: Path) -> None:
+    (tmp_path / "routes.yaml").write_text("http:\n  routers:\n    x: {rule: Path(`/a`)}\n")
+    assert RoutesFile(str(tmp_path / "routes.yaml")).load() == {"http": {"routers": {"x": {"rule": "Path(`/a`)"}}}}
+
+
+def test_the_proxy_writes_such_a_file(tmp_path: Path) -> None:
+    async def handler() -> Any:
+        return a_proxy(tmp_path).dynamic_config_handler
+
+    assert isinstance(asyncio.run(handler()), RoutesFile)
 
 
 def test_route_with_a_backquote_is_not_written(tmp_path: Path, knowing: list[str]) -> None:

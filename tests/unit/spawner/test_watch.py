@@ -125,15 +125,26 @@ def test_a_program_that_ends_is_no_fault_of_the_machine() -> None:
     assert not isinstance(failure(seen(Condition.FAILED, exit_code=3, node_id="n3"), None), NotPlaced)
 
 
-def test_knocks_until_somebody_listens() -> None:
+def test_knocks_until_somebody_answers() -> None:
     async def test() -> None:
         with socket.socket() as listening:
             listening.bind(("127.0.0.1", 0))
             port = listening.getsockname()[1]
-            knocking = asyncio.ensure_future(until_it_answers("127.0.0.1", port))
+            knocking = asyncio.ensure_future(until_it_answers("127.0.0.1", port, "/user/sam/api"))
             await asyncio.sleep(0.2)
             assert not knocking.done()
             listening.listen()
-            await asyncio.wait_for(knocking, 2)
+            await asyncio.sleep(0.2)
+            assert not knocking.done(), "who listens has not started yet"
+            # The first to be let in goes without an answer, as a server that ends; the next one gets one.
+            listening.accept()[0].close()
+            listening.settimeout(2)
+            connection, _ = await asyncio.to_thread(listening.accept)
+            with connection:
+                connection.settimeout(2)
+                asked = await asyncio.to_thread(connection.recv, 1000)
+                assert asked.startswith(b"GET /user/sam/api HTTP/1.1\r\n")
+                connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+                await asyncio.wait_for(knocking, 2)
 
     asyncio.run(test())
