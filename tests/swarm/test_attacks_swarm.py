@@ -18,7 +18,7 @@ import pytest
 import requests
 from support.deployed import DeployedSite
 from support.engines import Engine
-from support.guarded import listening
+from support.guarded import POOL, listening
 from support.invariants import assert_i1_three_views_agree, owners
 from support.netns import run
 from support.probes import (
@@ -39,7 +39,7 @@ from support.sites import eventually
 from support.workload import Session, enter, lost, stop_server, work
 
 from coursewarehub.nodes import tables
-from coursewarehub.nodes.rules import MAIL, POOLS
+from coursewarehub.nodes.rules import DOCKER_USER, MAIL, POOLS, host_rules
 from coursewarehub.wire import labels
 from coursewarehub.wire.policy import NetworkPolicy
 
@@ -307,6 +307,25 @@ def give_six(engine: Engine, container: str, card: str, address: str) -> None:
     """An address of IPv6 for one card of a container."""
     engine.within(container, "sysctl", "-qw", f"net.ipv6.conf.{card}.disable_ipv6=0")
     engine.within(container, "ip", "-6", "addr", "replace", address, "dev", card, "nodad")
+
+
+def test_a07_nothing_for_a_server_leaves_for_elsewhere(site: DeployedSite) -> None:
+    """The site asks for a server in a network that it is not in: a machine outside with that address hears nothing."""
+    bed = site.bed
+    elsewhere = "10.183.240.1"  # of the last course that could be
+    bed.place.bridge.also(elsewhere)
+    targets: list[Target] = [(elsewhere, 8888, "tcp")]
+    jump = next(rule for rule in host_rules(POOL, (8081,)) if rule.arguments[0] == "-d").arguments
+    assert bed.manager.network is not None
+
+    def from_the_site() -> set[Target]:
+        command = (*bed.manager.into(site.site_container()), sys.executable, "-c", connections(targets))
+        return open_of(dict(reached(json.loads(run(*command)))))
+
+    with listening([], targets):
+        assert from_the_site() == set()
+        bed.manager.network.run("iptables", "-w", "-D", DOCKER_USER, *jump)
+        assert from_the_site() == set(targets)
 
 
 # -- A08: each other --------------------------------------------------------------------------------------------------
