@@ -233,16 +233,18 @@ def _neighbours(types: Iterable[int]) -> list[str]:
 def host_rules(
     pool: str, ports: Collection[int], others: Collection[str] = (), forward: str = DOCKER_USER
 ) -> tuple[Rule, ...]:
-    """Return the rules of the node itself for what comes from the addresses of `pool`.
+    """Return the rules of the node itself for what comes from, or goes to, the addresses of `pool`.
 
-    They reach the node at the site's `ports` and its name server, and through it neither each other nor private
-    networks, but for `others` and name servers. `forward` is the chain for what is forwarded. They hold for containers
-    that hang on a bridge of the node; what travels in an overlay network never passes the node's own filters.
+    From there one reaches the node at the site's `ports` and its name server, and through it neither each other nor
+    private networks, but for `others` and name servers. To there nothing from elsewhere is forwarded: what the site
+    sends into a network that it is not in yet would go to whoever has such an address outside. `forward` is the chain
+    for what is forwarded. The rules hold for containers that hang on a bridge of the node; what travels in an overlay
+    network never passes the node's own filters.
     """
     into, through = host_chains(pool)
     return (
         *_chain("ip", "INPUT", [f"-s {pool} -j {into}"]),
-        *_chain("ip", forward, [f"-s {pool} -j {through}"]),
+        *_chain("ip", forward, [f"-s {pool} -j {through}", f"-d {pool} -j {through}"]),
         *_chain(
             "ip",
             into,
@@ -259,6 +261,7 @@ def host_rules(
             through,
             [
                 f"{_REPLY} -j RETURN",
+                f"! -s {pool} -j REJECT --reject-with icmp-net-unreachable",
                 f"-d {pool} -j DROP",
                 "-p udp -m udp --dport 53 -j RETURN",
                 "-p tcp -m tcp --dport 53 -j RETURN",

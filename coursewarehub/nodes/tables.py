@@ -104,22 +104,23 @@ def _script(rules: Iterable[Rule], family: Family, saved: Saved, whole: frozense
         lines += [f":{chain} - [0:0]" for chain in _own_chains(chosen)]
         if table in whole:
             lines += [f"-F {chain}" for chain in _BUILT_IN]
-        for rule in chosen:
-            if table in whole or rule.chain.startswith(OWN):
-                lines.append(f"-A {rule.chain} {_words(rule)}")
+        for chain in dict.fromkeys(rule.chain for rule in chosen):
+            in_chain = [rule for rule in chosen if rule.chain == chain]
+            if table in whole or chain.startswith(OWN):
+                lines += [f"-A {chain} {_words(rule)}" for rule in in_chain]
             else:
-                lines += _first(rule, saved)
+                lines += _first(in_chain, saved)
         text += "\n".join([*lines, "COMMIT", ""])
     return text
 
 
-def _first(rule: Rule, saved: Saved) -> Iterator[str]:
-    """Have a rule first in a chain that others use as well, once."""
-    found = saved.rules.get((rule.table, rule.chain), [])
-    if found[:1] == [_words(rule)] and _times(rule, saved) == 1:
+def _first(rules: list[Rule], saved: Saved) -> Iterator[str]:
+    """Have rules first in a chain that others use as well, in their order, once."""
+    found = saved.rules.get((rules[0].table, rules[0].chain), [])
+    if found[: len(rules)] == list(map(_words, rules)) and all(_times(rule, saved) == 1 for rule in rules):
         return
-    yield from (f"-D {rule.chain} {_words(rule)}" for _ in range(_times(rule, saved)))
-    yield f"-I {rule.chain} 1 {_words(rule)}"
+    yield from (f"-D {rule.chain} {_words(rule)}" for rule in rules for _ in range(_times(rule, saved)))
+    yield from (f"-I {rule.chain} 1 {_words(rule)}" for rule in reversed(rules))
 
 
 def _times(rule: Rule, saved: Saved) -> int:

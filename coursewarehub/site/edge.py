@@ -40,6 +40,9 @@ log = logging.getLogger("coursewarehub.site.edge")
 
 _PORTAL_PRIORITY = 1
 _COURSE_PRIORITY = 10
+_CLAIMS = "claims"
+_CLAIMED = ("Forwarded", "X-Scheme")
+"""What Jupyter believes of a visitor's connection and Traefik passes on as it came, from whomever."""
 _CONTAINERS_ADDRESS = "0.0.0.0"  # noqa: S104 - every course's network, which may come later; routers look at the source
 
 
@@ -55,9 +58,10 @@ def static_configuration(site: Site, folders: SiteFolders, ports: EdgePorts) -> 
     """Traefik's static configuration."""
     # A header that another spelling of a trusted one (X_Forwarded_For) could stand for is dropped.
     http = {"aliasHeadersStrategy": "delete"}
+    doors = {**http, "middlewares": [f"{_CLAIMS}@file"]}
     web: dict[str, Any] = {
         "address": _address(site.edge.host, site.edge.port),
-        "http": dict(http),
+        "http": dict(doors),
         # The servers have ended by the time the door is closed; nothing worth waiting for is left.
         "transport": {"lifeCycle": {"graceTimeOut": "1s"}},
     }
@@ -81,7 +85,7 @@ def static_configuration(site: Site, folders: SiteFolders, ports: EdgePorts) -> 
         # No forwarded header is trusted at either: a container could say that it is another. No name has a slash.
         entry_points["servers"] = {
             "address": f"{_CONTAINERS_ADDRESS}:{site.spawner.port}",
-            "http": {**http, "encodedCharacters": {"allowEncodedSlash": False}},
+            "http": {**doors, "encodedCharacters": {"allowEncodedSlash": False}},
         }
         entry_points["registries"] = {"address": f"{_CONTAINERS_ADDRESS}:{site.spawner.port + 1}"}
     if site.edge.public_url and not (site.edge.tls or site.edge.acme):
@@ -151,7 +155,10 @@ def site_routes(
         "http": {
             "routers": routers,
             "services": services,
-            "middlewares": {"api": {"basicAuth": {"users": [_htpasswd("hub", api_password)]}}},
+            "middlewares": {
+                "api": {"basicAuth": {"users": [_htpasswd("hub", api_password)]}},
+                _CLAIMS: {"headers": {"customRequestHeaders": dict.fromkeys(_CLAIMED, "")}},
+            },
         }
     }
     if site.edge.tls:

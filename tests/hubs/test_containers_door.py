@@ -150,8 +150,11 @@ def test_what_a_container_says_of_its_connection_does_not_reach_the_hub(door: Do
         "X_Forwarded_Host": "evil.example.org",
         "X_Forwarded_Proto": "https",
         "X_Real_Ip": "192.0.2.1",
+        "X_Scheme": "https",
+        "Forwarded": "for=192.0.2.1;host=evil.example.org;proto=https",
     }
     _, told = door.ask(ALPHA, "/courses/alpha/hub/api", **claims)
     assert told["headers"]["x-forwarded-for"] == ALPHA
     assert told["headers"]["x-forwarded-proto"] == "http"
+    assert not {"x-scheme", "forwarded"} & told["headers"].keys()
     assert "evil" not in str(told) and "192.0.2.1" not in str(told)

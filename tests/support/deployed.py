@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from support.engines import Engine
 from support.sites import RunningSite, SiteFolder, eventually
 from support.swarm import SwarmBed
 
@@ -28,6 +29,21 @@ class DeployedSite(RunningSite):
     def add_course(self, course_id: str, **changes: Any) -> None:
         resources = {"memory": "512M", "cpu": 1, "temporary": "64M", **changes.pop("resources", {})}
         self.folder.add_course(course_id, resources=resources, **changes)
+
+    def open_course(self, course_id: str, **changes: Any) -> None:
+        """Add a course to the running site, and wait until it is there, and its network."""
+        self.add_course(course_id, **changes)
+        own = {"label": {f"{LABEL}.course={course_id}": True}}
+        eventually(lambda: course_id in self._course_ids(), 20, every=0.5)
+        eventually(lambda: self.bed.manager.api("GET", "/networks", filters=own), 20, every=0.5)
+
+    def remove_course(self, course_id: str) -> None:
+        """Take a course out of the running site."""
+        (self.folder.root / "courses.d" / f"{course_id}.yaml").unlink()
+        eventually(lambda: course_id not in self._course_ids(), 30, every=0.5)
+
+    def _course_ids(self) -> set[str]:
+        return {course["id"] for course in self.status()["courses"]}
 
     def deploy(self) -> str:
         """Deploy it; what the command printed."""
@@ -72,6 +88,11 @@ class DeployedSite(RunningSite):
         task = self.bed.tasks(service["ID"])[0]
         names = {node["ID"]: name for name, node in self.bed.nodes().items()}
         return names[task["NodeID"]], task["Status"]["ContainerStatus"]["ContainerID"]
+
+    def machine_of(self, user: str, course_id: str = "alpha") -> tuple[Engine, str]:
+        """Engine and container of a student's server."""
+        node, container = self.container_of(user, course_id)
+        return self.bed[node], container
 
     def site_container(self) -> str:
         """Id of the container in which the site runs."""

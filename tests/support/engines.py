@@ -261,10 +261,34 @@ class Engine:
         enter = ["nsenter", "--target", str(self.machine.pid), "--mount", "--uts", "--net"]
         return [*enter, f"--wd={folder or Path.cwd()}", *command]
 
-    def within(self, container: str, *command: str, check: bool = True) -> str:
-        """Run a host's command in the network of a container."""
+    def into(self, container: str) -> list[str]:
+        """The beginning of a command line that runs a host's command in the network of a container."""
         key = self.docker("inspect", "--format", "{{.NetworkSettings.SandboxKey}}", container)
-        return run("nsenter", f"--net={self.netns / Path(key).name}", *command, check=check)
+        return ["nsenter", f"--net={self.netns / Path(key).name}"]
+
+    def within(self, container: str, *command: str, check: bool = True, given: str | None = None) -> str:
+        """Run a host's command in the network of a container."""
+        return run(*self.into(container), *command, check=check, given=given)
+
+    def group(self, container: str, controller: str) -> Path:
+        """Folder with a container's numbers of one controller: in a hierarchy of its own, or in the one there is."""
+        root = Path("/sys/fs/cgroup")
+        identifier = self.docker("inspect", "--format", "{{.Id}}", container)
+        folder = f"{self.place.name}/{self.name}/{identifier}"
+        return root / folder if (root / "cgroup.procs").exists() else root / controller / folder
+
+    def memory(self, container: str) -> tuple[int, int]:
+        """The most that a container ever had, and its limit, in bytes."""
+        group = self.group(container, "memory")
+        old = group / "memory.limit_in_bytes"
+        files = ("memory.max_usage_in_bytes", old.name) if old.exists() else ("memory.peak", "memory.max")
+        most, limit = (int((group / file).read_text()) for file in files)
+        return most, limit
+
+    def logs(self, container: str) -> list[Path]:
+        """Files in which the engine keeps what a container said."""
+        identifier = self.docker("inspect", "--format", "{{.Id}}", container)
+        return sorted((self.folder / "data" / "containers" / identifier).glob("*-json.log*"))
 
     def provide(self, image: str) -> str:
         """Have an image of the bed's registry here, under its short name too; its name with the registry."""

@@ -100,7 +100,7 @@ class Kernel:
         )
 
     def run(self, code: str, seconds: float = 120) -> str:
-        """Run a cell; its standard output. AssertionError when the cell fails, or has not ended in time."""
+        """Run a cell; its standard output. AssertionError when it fails, has not ended in time, or the kernel dies."""
         if self._socket is None:
             self.connect()
         assert self._socket is not None
@@ -136,6 +136,7 @@ class Kernel:
             if kind_of_frame != websocket.ABNF.OPCODE_TEXT:
                 continue
             answer = json.loads(received)
+            assert answer["content"].get("execution_state") not in ("restarting", "dead"), "the kernel has died"
             if answer.get("parent_header", {}).get("msg_id") != question:
                 continue
             kind = answer["header"]["msg_type"]

@@ -40,11 +40,11 @@ def swarm(open_swarm: SwarmBed) -> Iterator[SwarmBed]:
 
 
 @pytest.fixture(scope="module")
-def site(open_swarm: SwarmBed, images: dict[str, str]) -> Iterator[DeployedSite]:
-    """One site with the courses `alpha` and `beta`, for all tests of a file."""
+def site(open_swarm: SwarmBed, images: dict[str, str], request: pytest.FixtureRequest) -> Iterator[DeployedSite]:
+    """One site with the courses `alpha` and `beta` for all tests of a file; its `ALPHA` is what `alpha` has besides."""
     root = open_swarm.place.folder / "site"
     site = DeployedSite(open_swarm, root, images, lease="20s")
-    site.add_course("alpha")
+    site.add_course("alpha", **getattr(request.module, "ALPHA", {}))
     site.add_course("beta")
     site.deploy()
     site.wait_ready()

@@ -176,7 +176,7 @@ def test_from_containers_the_node_answers_at_the_sites_ports_and_as_name_server(
     into, through = host_chains(POOL)
     made = host_rules(POOL, (8081, 8082))
     assert lines(made, "INPUT") == [f"-s {POOL} -j {into}"]
-    assert lines(made, "DOCKER-USER") == [f"-s {POOL} -j {through}"]
+    assert lines(made, "DOCKER-USER") == [f"-s {POOL} -j {through}", f"-d {POOL} -j {through}"]
     assert lines(made, into) == [
         f"{REPLY} -j RETURN",
         "-p tcp -m multiport --dports 8081,8082 -j ACCEPT",
@@ -189,7 +189,8 @@ def test_from_containers_the_node_answers_at_the_sites_ports_and_as_name_server(
 def test_through_the_node_containers_reach_neither_each_other_nor_private_networks() -> None:
     _, through = host_chains(POOL)
     found = lines(host_rules(POOL, (8081,), ("10.0.0.5",)), through)
-    assert found[:2] == [f"{REPLY} -j RETURN", f"-d {POOL} -j DROP"]
+    strangers = f"! -s {POOL} -j REJECT --reject-with icmp-net-unreachable"
+    assert found[:3] == [f"{REPLY} -j RETURN", strangers, f"-d {POOL} -j DROP"]
     assert found.index("-d 10.0.0.5 -j RETURN") < found.index("-d 10.0.0.0/8 -j DROP")
     assert {f"-d {network} -j DROP" for network in PRIVATE} <= set(found)
 

@@ -156,7 +156,7 @@ def test_what_is_not_as_it_should_be_is_seen(harm: object) -> None:
 def test_on_a_node_rules_of_others_stay_where_they_are() -> None:
     once = applied(tables.on_host(HOST, OF_OTHERS), OF_OTHERS)
     assert once.rules["filter", "INPUT"] == [f"-s {POOL} -j {INTO}", *DOCKERS["filter", "INPUT"]]
-    assert once.rules["filter", "DOCKER-USER"] == [f"-s {POOL} -j {THROUGH}", "-j RETURN"]
+    assert once.rules["filter", "DOCKER-USER"] == [f"-s {POOL} -j {THROUGH}", f"-d {POOL} -j {THROUGH}", "-j RETURN"]
     assert once.rules["filter", "FORWARD"] == DOCKERS["filter", "FORWARD"]
     assert once.policies["filter", "FORWARD"] == "DROP" and once.policies["filter", "INPUT"] == "ACCEPT"
     assert tables.in_place(HOST, "ip", once, container=False)
@@ -175,6 +175,14 @@ def test_a_jump_that_is_not_first_or_stands_twice_is_put_right(times: int) -> No
     assert not tables.in_place(HOST, "ip", once, container=False)
     mended = applied(tables.on_host(HOST, once), once)
     assert mended.rules["filter", "INPUT"] == [jump, *DOCKERS["filter", "INPUT"]]
+
+
+def test_jumps_in_another_order_are_put_right() -> None:
+    once = applied(tables.on_host(HOST, OF_OTHERS), OF_OTHERS)
+    once.rules["filter", "DOCKER-USER"][:2] = reversed(once.rules["filter", "DOCKER-USER"][:2])
+    assert not tables.in_place(HOST, "ip", once, container=False)
+    mended = applied(tables.on_host(HOST, once), once)
+    assert mended.rules["filter", "DOCKER-USER"] == [f"-s {POOL} -j {THROUGH}", f"-d {POOL} -j {THROUGH}", "-j RETURN"]
 
 
 def test_what_is_taken_away_is_ours_alone() -> None:

@@ -30,6 +30,7 @@ from coursewarehub.state.folders import SiteFolders
 FOLDERS = SiteFolders(Path("/site"))
 PORTS = EdgePorts(api=20001, portal=20002)
 HEADERS = {"aliasHeadersStrategy": "delete"}
+DOOR = {**HEADERS, "middlewares": ["claims@file"]}
 
 
 def expected(address: str, tls: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
@@ -40,7 +41,7 @@ def expected(address: str, tls: dict[str, Any] | None = None, **more: Any) -> di
         "entryPoints": {
             "web": {
                 "address": address,
-                "http": HEADERS if tls is None else {**HEADERS, "tls": tls},
+                "http": DOOR if tls is None else {**DOOR, "tls": tls},
                 "transport": {"lifeCycle": {"graceTimeOut": "1s"}},
             },
             "api": {"address": "127.0.0.1:20001", "http": HEADERS},
@@ -110,7 +111,7 @@ def test_containers_have_entry_points_of_their_own(spawner: dict[str, Any], port
     wanted["entryPoints"] |= {
         "servers": {
             "address": f"0.0.0.0:{port}",
-            "http": {**HEADERS, "encodedCharacters": {"allowEncodedSlash": False}},
+            "http": {**DOOR, "encodedCharacters": {"allowEncodedSlash": False}},
         },
         "registries": {"address": f"0.0.0.0:{port + 1}"},
     }
@@ -176,7 +177,10 @@ def http(courses: dict[str, int]) -> dict[str, Any]:
     return {
         "routers": {**BASE_ROUTERS, **{f"course-{i}": course_router(i) for i in courses}},
         "services": {"portal": service(20002), **{f"course-{i}": service(port) for i, port in courses.items()}},
-        "middlewares": {"api": {"basicAuth": {"users": [USER]}}},
+        "middlewares": {
+            "api": {"basicAuth": {"users": [USER]}},
+            "claims": {"headers": {"customRequestHeaders": {"Forwarded": "", "X-Scheme": ""}}},
+        },
     }
 
 
