@@ -242,13 +242,16 @@ class Cluster:
     async def _look_and_tend(self) -> Standing:
         try:
             wanted = self._wanted()
-            self._seen = seen = await self._side.look()
+            seen = await self._side.look()
             troubles = await self._side.tend(wanted, seen)
         except EngineError as error:
             return standing_without(error)
         except Exception as error:  # whatever the engine says, it is looked at again
             log.exception("while looking after the engine")
             return Standing(State.DEGRADED, f"the engine cannot be looked after: {error!r}", felt=True)
+        # Not before: what `status` calls ready takes servers.
+        self._seen = seen
+        self._publish()
         if self._fenced():
             self.tended.set()
         self._clean(wanted, seen)

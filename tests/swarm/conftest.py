@@ -41,9 +41,12 @@ def swarm(open_swarm: SwarmBed) -> Iterator[SwarmBed]:
 
 @pytest.fixture(scope="module")
 def site(open_swarm: SwarmBed, images: dict[str, str], request: pytest.FixtureRequest) -> Iterator[DeployedSite]:
-    """One site with the courses `alpha` and `beta` for all tests of a file; its `ALPHA` is what `alpha` has besides."""
+    """One site with the courses `alpha` and `beta` for all tests of a file.
+
+    The file's `ALPHA` is what `alpha` has besides, its `SPAWNER` what `spawner` in site.yaml has.
+    """
     root = open_swarm.place.folder / "site"
-    site = DeployedSite(open_swarm, root, images, lease="20s")
+    site = DeployedSite(open_swarm, root, images, lease="20s", **getattr(request.module, "SPAWNER", {}))
     site.add_course("alpha", **getattr(request.module, "ALPHA", {}))
     site.add_course("beta")
     site.deploy()

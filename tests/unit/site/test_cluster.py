@@ -40,6 +40,7 @@ class FakeSide:
     seen: Seen = field(default_factory=lambda: Seen((N1,)))
     error: Exception | None = None
     tend_error: Exception | None = None
+    during_tend: Awaitable[Any] | None = None
     troubles: list[str] = field(default_factory=list)
     not_apart: str | None = None
     busy: set[str] = field(default_factory=set)
@@ -62,6 +63,8 @@ class FakeSide:
 
     async def tend(self, wanted: Wanted, seen: Seen) -> list[str]:
         self.tended.append(wanted)
+        if self.during_tend is not None:
+            await self.during_tend
         if self.tend_error is not None:
             raise self.tend_error
         return self.troubles
@@ -308,6 +311,22 @@ def test_hubs_are_told_whether_servers_may_start(tmp_path: Path, isolated: bool)
         assert bed.cluster.status()["isolation"] == {"on": False, "message": "no agent"}
         side.not_apart = None
         await until(lambda: bed.told()["fenced"] and bed.cluster.tended.is_set())
+
+    during(bed.cluster, work())
+
+
+def test_what_is_told_to_be_ready_takes_servers(tmp_path: Path) -> None:
+    side = FakeSide()
+    bed = Bed(tmp_path, side)
+
+    async def work() -> None:
+        made = side.during_tend = asyncio.get_running_loop().create_future()
+        await until(lambda: side.tended)
+        await asyncio.sleep(0.05)
+        assert bed.cluster.status()["nodes"] == [], "its labels are not there yet"
+        made.set_result(None)
+        await until(lambda: bed.cluster.status()["nodes"])
+        assert bed.told()["fenced"] is True
 
     during(bed.cluster, work())
 
