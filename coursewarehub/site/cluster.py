@@ -85,8 +85,8 @@ class Seen:
 class Side(Protocol):
     """What differs between one Docker host and a swarm."""
 
-    async def look(self) -> Seen:
-        """Look at the engine. Raises EngineError."""
+    async def look(self, wanted: Wanted, /) -> Seen:
+        """Look at the engine, and whether its machines are ready for what is wanted. Raises EngineError."""
         ...
 
     async def tend(self, wanted: Wanted, seen: Seen) -> list[str]:
@@ -201,7 +201,7 @@ class Cluster:
     async def servers_on(self, node: str) -> tuple[Server, ...]:
         """The servers that run on a node now (by its name), as far as that can be found out."""
         with contextlib.suppress(EngineError):
-            self._seen = await self._side.look()
+            self._seen = await self._side.look(self._wanted())
         return tuple(server for server in self._seen.servers if server.node == node)
 
     def status(self) -> dict[str, Any]:
@@ -242,7 +242,7 @@ class Cluster:
     async def _look_and_tend(self) -> Standing:
         try:
             wanted = self._wanted()
-            seen = await self._side.look()
+            seen = await self._side.look(wanted)
             troubles = await self._side.tend(wanted, seen)
         except EngineError as error:
             return standing_without(error)

@@ -37,7 +37,7 @@ class OneHost:
         """Why network rules between learners' containers are not in force; None when they are."""
         return self._isolation()
 
-    async def look(self) -> Seen:
+    async def look(self, _wanted: Wanted) -> Seen:
         """Look at the engine. Raises EngineError."""
         mine = {"label": [f"{labels.SITE}={self._site_id}"]}
         info, entries, networks = await asyncio.gather(

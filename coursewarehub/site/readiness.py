@@ -203,10 +203,11 @@ def label_changes(
     return wanted
 
 
-def reports(found: Found, servers: Mapping[str, int]) -> tuple[NodeReport, ...]:
-    """What `status` shows, by name. `servers` is how many learners' servers run on a node."""
+def reports(found: Found, images: Collection[str], servers: Mapping[str, int]) -> tuple[NodeReport, ...]:
+    """What `status` shows, by name: whether a node is ready for the `images` in use, and how many servers run there."""
     ready = found.ready()
-    return tuple(sorted((_report(node, found, ready, servers) for node in found.nodes), key=lambda report: report.name))
+    made = (_report(node, found, {image: ready.get(image, ()) for image in images}, servers) for node in found.nodes)
+    return tuple(sorted(made, key=lambda report: report.name))
 
 
 def _report(
@@ -219,16 +220,14 @@ def _report(
     if state == "ready" and availability == "active":
         if found.agents is not None and node["ID"] not in standing(found.tasks, found.agents):
             lacks.append("the agent that applies the network rules does not run there")
-        lacks += [
-            _why(node, image, found)
-            for image in sorted(ready)
-            if node["ID"] not in ready[image] and image in found.checks
-        ]
+        lacks += [_why(node, image, found) for image in sorted(ready) if node["ID"] not in ready[image]]
     return NodeReport(node["ID"], name, state, availability, tuple(dict.fromkeys(lacks)), servers.get(node["ID"], 0))
 
 
 def _why(node: _Object, image: str, found: Found) -> str:
-    """What the check of an image says of a node on which it does not stand."""
+    """What the check of an image says of a node on which it does not stand; it may not be there yet."""
+    if image not in found.checks:
+        return f"{BEING_CHECKED} {image}"
     ours = [
         task for task in found.tasks if task["ServiceID"] == found.checks[image] and task.get("NodeID") == node["ID"]
     ]

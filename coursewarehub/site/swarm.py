@@ -73,8 +73,8 @@ class Swarm:
             return "no agent applies the network rules on the nodes: run `coursewarehub deploy swarm`"
         return None
 
-    async def look(self) -> Seen:
-        """Look at the swarm. Raises EngineError."""
+    async def look(self, wanted: Wanted) -> Seen:
+        """Look at the swarm, and which of its nodes are ready for the images in use. Raises EngineError."""
         mine = {"label": [f"{labels.SITE}={self._site_id}"]}
         nodes, services, tasks, networks = await asyncio.gather(
             self._engine.get("/nodes"),
@@ -92,7 +92,7 @@ class Swarm:
         )
         servers = running_servers(services, tasks, nodes)
         return Seen(
-            nodes=reports(self._found, Counter(node for node, _ in servers)),
+            nodes=reports(self._found, wanted.images, Counter(node for node, _ in servers)),
             servers=tuple(server for _, server in servers),
             objects=tuple(map(owned, services)),
             networks=tuple(map(owned, networks)),

@@ -51,7 +51,7 @@ class FakeSide:
     during_look: Callable[[], Awaitable[None] | None] | None = None
     during_end: Callable[[], None] | None = None
 
-    async def look(self) -> Seen:
+    async def look(self, wanted: Wanted) -> Seen:
         self.looks += 1
         if self.during_look is not None:
             waiting = self.during_look()

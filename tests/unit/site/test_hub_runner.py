@@ -285,6 +285,7 @@ def test_running_hub_is_taken_over_and_supervised(hub: Hub) -> None:
 def test_hub_lives_on_when_its_parent_dies(hub: Hub) -> None:
     async def test(runner: HubRunner) -> None:
         first = await hub.ask()
+        await until(lambda: runner.state is HubState.RUNNING)
         hub.parent.seen.add(int(first.split()[-1]))
         hub.parent.kill()
         await asyncio.sleep(0.2)

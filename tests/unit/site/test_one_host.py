@@ -67,7 +67,7 @@ def test_servers_that_run_are_seen_and_others_are_not(fake: FakeEngine, engine: 
     policy = {labels.POLICY: POLICY.encode()}
     strange = entry("x", **{labels.KIND: labels.KIND_CHECK})
     engine_with(fake, entry("ada", **policy), entry("old", "exited"), entry("new", "created"), strange)
-    seen = run(side(engine).look())
+    seen = run(side(engine).look(WANTED))
     assert seen.servers == (Server("stats", "ada", "", "machine", "10.180.8.2", 9999),)
     assert seen.nodes == (NodeReport("engine", "machine", "ready", "active", (), 1),)
     assert [each.name for each in seen.objects] == ["ada", "old", "new", "x"]
@@ -76,7 +76,7 @@ def test_servers_that_run_are_seen_and_others_are_not(fake: FakeEngine, engine: 
 
 def test_only_objects_of_this_site_are_asked_for(fake: FakeEngine, engine: Engine, run: Run) -> None:
     engine_with(fake)
-    run(side(engine).look())
+    run(side(engine).look(WANTED))
     for path in ("/containers/json", "/networks"):
         (asked,) = fake.asked_for(path)
         assert asked.query["filters"] == f'{{"label": ["{labels.SITE}={SITE}"]}}'
@@ -88,7 +88,7 @@ def test_rules_that_are_not_in_force_keep_the_machine_from_being_ready(
 ) -> None:
     engine_with(fake)
     one = side(engine, "the agent does not run", required=required)
-    (node,) = run(one.look()).nodes
+    (node,) = run(one.look(WANTED)).nodes
     assert node.lacks == (("the agent does not run",) if required else ())
     assert one.isolation() == "the agent does not run"
 
@@ -98,7 +98,7 @@ def test_a_look_that_fails_in_part_tells_nothing(fake: FakeEngine, engine: Engin
     engine_with(fake)
     fake.fails("GET", path, 500, "broken")
     with pytest.raises(Unreachable):
-        run(side(engine).look())
+        run(side(engine).look(WANTED))
 
 
 @pytest.mark.parametrize("label", ["", "{", POLICY.encode()[:-1]])
@@ -122,7 +122,7 @@ def test_a_network_that_stands_is_not_asked_for_again(fake: FakeEngine, engine: 
     one = side(engine)
 
     async def twice() -> list[str]:
-        seen = await one.look()
+        seen = await one.look(WANTED)
         return [*await one.tend(WANTED, seen), *await one.tend(WANTED, seen)]
 
     assert run(twice()) == []
@@ -136,11 +136,11 @@ def test_a_network_that_somebody_removed_is_made_again(fake: FakeEngine, engine:
     one = side(engine)
 
     async def lost() -> None:
-        seen = await one.look()
+        seen = await one.look(WANTED)
         await one.tend(WANTED, seen)
         fake.on("GET", "/networks", [])
         fake.fails("GET", f"/networks/{STATS.name}", 404, f"network {STATS.name} not found")
-        await one.tend(WANTED, await one.look())
+        await one.tend(WANTED, await one.look(WANTED))
 
     run(lost())
     assert [body["Name"] for body in made] == [STATS.name]

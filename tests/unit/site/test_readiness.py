@@ -113,7 +113,7 @@ def test_tasks_without_a_node_stand_nowhere() -> None:
 
 
 def lacks(*tasks: dict[str, Any], **how: Any) -> tuple[str, ...]:
-    (report,) = reports(found(*tasks, nodes=(node(1),), **how), {})
+    (report,) = reports(found(*tasks, nodes=(node(1),), **how), {IMAGE}, {})
     return report.lacks
 
 
@@ -145,24 +145,34 @@ def test_a_node_whose_check_has_only_just_begun_is_being_checked() -> None:
     assert lacks(*WELL, earlier=frozenset()) == (f"{BEING_CHECKED} {IMAGE}",)
 
 
+def test_a_node_is_not_ready_for_an_image_that_nothing_checks_yet() -> None:
+    """As at the site's first look, and when a course with another image comes."""
+    (report,) = reports(found(*WELL, nodes=(node(1),)), {IMAGE, OTHER}, {})
+    assert report.lacks == (f"{BEING_CHECKED} {OTHER}",)
+
+
+def test_what_checks_an_image_that_nobody_uses_keeps_no_node_back() -> None:
+    assert reports(found(task("agent", 1), nodes=(node(1),)), (), {})[0].ready
+
+
 def test_one_reason_for_several_images_is_told_once() -> None:
     failed = [task(f"check{i}", 1, "failed", ContainerStatus={"ExitCode": 1}) for i in (1, 2)]
     looked = Found((node(1),), (task("agent", 1), *failed), {IMAGE: "check1", OTHER: "check2"}, frozenset({"agent"}))
-    assert reports(looked, {})[0].lacks == (NO_STORAGE,)
+    assert reports(looked, {IMAGE, OTHER}, {})[0].lacks == (NO_STORAGE,)
 
 
 @pytest.mark.parametrize(
     ("state", "availability"), [("ready", "drain"), ("ready", "pause"), ("down", "active"), ("down", "drain")]
 )
 def test_of_a_node_that_takes_no_servers_nothing_is_missing(state: str, availability: str) -> None:
-    (report,) = reports(found(nodes=(node(1, state, availability),)), {"id1": 3})
+    (report,) = reports(found(nodes=(node(1, state, availability),)), {IMAGE}, {"id1": 3})
     assert report == NodeReport("id1", "n1", state, availability, (), 3)
     assert not report.ready
 
 
 def test_nodes_are_told_by_name_with_their_servers() -> None:
     nameless = {"ID": "idx", "Spec": {}, "Status": {}}
-    made = reports(found(*WELL, nodes=(node(2), nameless, node(1))), {"id1": 4})
+    made = reports(found(*WELL, nodes=(node(2), nameless, node(1))), {IMAGE}, {"id1": 4})
     assert [(report.name, report.servers, report.state) for report in made] == [
         ("idx", 0, "unknown"),
         ("n1", 4, "ready"),

@@ -85,7 +85,7 @@ class Bed:
 
     async def once(self, wanted: Wanted = WANTED) -> list[str]:
         """Look and tend; what is wrong."""
-        return await self.side.tend(wanted, await self.side.look())
+        return await self.side.tend(wanted, await self.side.look(WANTED))
 
     async def twice(self, wanted: Wanted = WANTED) -> list[str]:
         """The second look is the first that can tell that something stands."""
@@ -111,7 +111,7 @@ def test_a_swarm_that_is_as_it_should_be_is_left_alone(bed: Bed, run: Run) -> No
 
 
 def test_only_objects_of_this_site_are_asked_for(bed: Bed, run: Run) -> None:
-    run(bed.side.look())
+    run(bed.side.look(WANTED))
     for path in ("/services", "/tasks", "/networks"):
         (asked,) = bed.fake.asked_for(path)
         assert asked.query["filters"] == f'{{"label": ["{labels.SITE}={SITE}"]}}'
@@ -122,7 +122,7 @@ def test_servers_that_run_are_told_with_node_and_address(bed: Bed, run: Run) -> 
     bed.services += [service("ada", labels.KIND_SERVER, **names), service("bob", labels.KIND_SERVER, **names)]
     address = {"Network": {"Spec": {"Name": STATS.name}, "ID": "net1"}, "Addresses": ["10.180.8.3/20"]}
     bed.tasks += [{**task("ada", 2), "NetworksAttachments": [address]}, task("bob", 1, "preparing")]
-    seen = run(bed.side.look())
+    seen = run(bed.side.look(WANTED))
     assert seen.servers == (Server("stats", "ada", "", "n2", "10.180.8.3", 8888),)
     assert {report.name: report.servers for report in seen.nodes} == {"n1": 0, "n2": 1}
 
@@ -131,7 +131,7 @@ def test_servers_that_run_are_told_with_node_and_address(bed: Bed, run: Run) -> 
 def test_a_look_that_fails_in_part_tells_nothing(bed: Bed, run: Run, path: str) -> None:
     bed.fake.fails("GET", path, 500, "rpc error: something broke")
     with pytest.raises(Unreachable):
-        run(bed.side.look())
+        run(bed.side.look(WANTED))
 
 
 def test_before_the_first_look_nothing_is_known_to_be_in_force(bed: Bed) -> None:
@@ -139,13 +139,13 @@ def test_before_the_first_look_nothing_is_known_to_be_in_force(bed: Bed) -> None
 
 
 def test_isolation_follows_the_agents(bed: Bed, engine: Engine, run: Run) -> None:
-    run(bed.side.look())
+    run(bed.side.look(WANTED))
     assert bed.side.isolation() is None
     del bed.services[0]
-    run(bed.side.look())
+    run(bed.side.look(WANTED))
     assert "no agent" in str(bed.side.isolation())
     off = Swarm(engine, SITE, bed.storage, isolated=False)
-    run(off.look())
+    run(off.look(WANTED))
     assert "accepted_off" in str(off.isolation())
 
 
