@@ -121,8 +121,9 @@ def courses_networks(site: DeployedSite) -> set[str]:
 # -- hub, proxy, site -------------------------------------------------------------------------------------------
 
 
-def test_f01_hub_killed_sessions_adopted(site: DeployedSite) -> None:
-    sessions = work(site, [f"f01-{i}" for i in range(4)])
+@pytest.mark.parametrize("students", [4, pytest.param(20, marks=pytest.mark.long)])
+def test_f01_hub_killed_sessions_adopted(site: DeployedSite, students: int) -> None:
+    sessions = work(site, [f"f01-{i}" for i in range(students)])
     pid = site.hub("alpha")["pid"]
     begin = time.monotonic()
     site.in_container("python", "-c", f"import os; os.kill({pid}, 9)")
@@ -132,7 +133,7 @@ def test_f01_hub_killed_sessions_adopted(site: DeployedSite) -> None:
     assert assert_i1_three_views_agree(site) == {session.name for session in sessions}
 
 
-@pytest.mark.parametrize("seed", [1, 4])
+@pytest.mark.parametrize("seed", [1, 4, *(pytest.param(seed, marks=pytest.mark.long) for seed in (2, 3, 5))])
 def test_f02_hub_killed_while_servers_start(site: DeployedSite, seed: int) -> None:
     names = [f"f02-{seed}-{i}" for i in range(6)]
     hub_api(site, "POST", "users", json={"usernames": names})
@@ -214,7 +215,8 @@ def pid_on_host(site: DeployedSite, pid: int) -> int:
     raise AssertionError(f"no process {pid} of the site's container on this machine")
 
 
-def test_f04_two_of_three_managers_cut_off(site: DeployedSite) -> None:
+@pytest.mark.parametrize("seconds", [30, *(pytest.param(each, marks=pytest.mark.long) for each in (60, 300))])
+def test_f04_two_of_three_managers_cut_off(site: DeployedSite, seconds: int) -> None:
     """Without a leader Docker answers 500 to everything: nobody may be lost by that (stock: 12 of 12)."""
     site.bed.managers(3)
     try:
@@ -228,7 +230,7 @@ def test_f04_two_of_three_managers_cut_off(site: DeployedSite) -> None:
             page = requests.get(f"{site.course_url('alpha')}hub/login", timeout=20)
             assert 'id="engine-' in page.text, "the page does not say how the engine is"
             assert lost(near) == []
-            time.sleep(30)
+            time.sleep(seconds)
             assert owners(site) >= {s.name for s in sessions}
         eventually(lambda: engine_state(site) == "answering", 90, every=1)
         eventually(lambda: lost(sessions) == [], 60, every=2)
