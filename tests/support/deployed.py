@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from coursewarehub.hub.engine_state import EngineState
+from coursewarehub.state.folders import SiteFolders
 from support.engines import Engine
 from support.sites import RunningSite, SiteFolder, eventually
 from support.swarm import SwarmBed
@@ -50,11 +52,12 @@ class DeployedSite(RunningSite):
         return self.cli("deploy", "swarm", "--yes", "--hub-image", self.images["hub"], timeout=300).stdout
 
     def wait_ready(self, nodes: int = 3, seconds: float = 120) -> None:
-        """Until that many nodes are ready for learners' servers."""
+        """Until that many nodes are ready for learners' servers, and the hubs know that servers may start."""
+        told = EngineState(SiteFolders(self.folder.root).engine_state)
 
         def ready() -> bool:
             engine = self.status().get("engine") or {}
-            return sum(bool(node["ready"]) for node in engine.get("nodes", [])) >= nodes
+            return told.fenced and sum(bool(node["ready"]) for node in engine.get("nodes", [])) >= nodes
 
         eventually(ready, seconds, every=1)
 

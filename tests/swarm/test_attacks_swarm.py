@@ -111,11 +111,13 @@ def assert_rules_alone_close(session: Session, targets: Iterable[Target], *machi
 # -- A06: who one says one is -----------------------------------------------------------------------------------------
 
 PAGES = ("hub/home", "hub/admin", "hub/api/user", "hub/api/users", "user/ada/lab", "user/ada/api/status", "hub/login")
+SIGNS = ('"ada"', ">ada<")
+"""How an answer to ada says who she is; three letters alone are in many a random text."""
 
 
 def answers(run_it: Callable[[str], Any], place: str, wanted: list[tuple[str, list[Header]]]) -> list[dict[str, Any]]:
     parts = urlsplit(place)
-    found: list[dict[str, Any]] = run_it(requests_to(parts.hostname or "", parts.port or 80, wanted, ["ada"]))
+    found: list[dict[str, Any]] = run_it(requests_to(parts.hostname or "", parts.port or 80, wanted, SIGNS))
     return found
 
 
@@ -147,13 +149,13 @@ def test_a06_strangers_stay_strangers_whatever_they_say(site: DeployedSite) -> N
         assert not seen["place"] or seen["place"].startswith(begin), seen
         names = {cookie.partition(";")[0] for cookie in seen["cookies"]}
         assert not names & {"jupyterhub-hub-login", "jupyterhub-user-ada"}, seen
-        assert seen["told"] == [] or seen["place"], seen
+        assert seen["told"] == [], seen
     # Another host is nobody's: neither the answer nor a page leads there.
     strange: list[list[Header]] = [[("Host", EVIL)], [("Host", f"{EVIL}:80")], [("Host", f"x@{EVIL}")], [("Host", "")]]
     wanted = [(f"{begin}{page}", claim) for page in PAGES for claim in strange]
     for (path, claim), seen in zip(wanted, answers(from_outside, site.url, wanted), strict=True):
         assert seen["status"] in {200, 302, 400, 403, 404}, (path, claim, seen)
-        assert EVIL not in seen["place"] and seen["told"] in ([], ["ada"]), (path, claim, seen)
+        assert EVIL not in seen["place"] and seen["told"] == [], (path, claim, seen)
     # Whoever is known stays who they are.
     me = f"{site.course_url('alpha')}hub/api/user"
     sam = enter(site, "sam")
@@ -162,7 +164,7 @@ def test_a06_strangers_stay_strangers_whatever_they_say(site: DeployedSite) -> N
         if name != "Authorization" and len(claim) == 1:
             headers = {**dict(claim), "X-XSRFToken": sam.cookie("_xsrf", me), "Sec-Fetch-Site": "same-origin"}
             assert sam.session.get(me, headers=headers, timeout=30).json()["name"] == "sam", claim
-    assert ada.session.get(me, headers={"Sec-Fetch-Site": "same-origin"}, timeout=30).json()["name"] == "ada"
+    assert SIGNS[0] in ada.session.get(me, headers={"Sec-Fetch-Site": "same-origin"}, timeout=30).text
     for log in (site.folder.root / "state" / "logs").rglob("*.log"):
         assert EVIL_ADDRESS not in log.read_text(errors="replace"), f"{log.name} believes in the claimed address"
 
@@ -491,16 +493,23 @@ def test_a14_options_of_a_start_choose_nothing(site: DeployedSite) -> None:
     def json_(method: str, path: str, body: Any = CHOICES) -> requests.Response:
         return sam.session.request(method, f"{hub}api/users/sam/{path}", json=body, headers=headers(), timeout=60)
 
+    def page(method: str, params: Any = None, data: Any = None) -> requests.Response:
+        return sam.session.request(method, f"{hub}spawn", params=params, data=data, timeout=60, allow_redirects=False)
+
+    def patched() -> requests.Response:
+        assert json_("PATCH", "server", {"user_options": CHOICES}).ok
+        return page("GET")
+
+    def xsrf() -> dict[str, str]:
+        return {"_xsrf": sam.cookie("_xsrf", hub)}
+
     ways: dict[str, Callable[[], requests.Response]] = {
         "json": lambda: json_("POST", "server"),
-        "json, nested": lambda: json_(
-            "POST", "server", {"user_options": CHOICES, "options": CHOICES, "spawner": CHOICES}
-        ),
-        "form": lambda: sam.session.post(f"{hub}spawn", data={**form, "_xsrf": sam.cookie("_xsrf", hub)}, timeout=60),
-        "query": lambda: sam.session.get(f"{hub}spawn", params={**form, **query}, timeout=60),
-        "query of the form": lambda: sam.session.post(
-            f"{hub}spawn", params={**form, **query, "_xsrf": sam.cookie("_xsrf", hub)}, data=form, timeout=60
-        ),
+        "json, nested": lambda: json_("POST", "server", dict.fromkeys(("user_options", "options", "spawner"), CHOICES)),
+        "form": lambda: page("POST", data=form | xsrf()),
+        "query": lambda: page("GET", params=form | query),
+        "query of the form": lambda: page("POST", params=form | query | xsrf(), data=form),
+        "options of a stopped server": patched,
     }
     for way, start in ways.items():
         stop_server(site, "sam")
@@ -514,7 +523,7 @@ def test_a14_options_of_a_start_choose_nothing(site: DeployedSite) -> None:
             assert site.service_of("sam") is None, way
             sam.enter(60)
     assert_i1_three_views_agree(site)
-    # There is no server of another name; options of the one there is may be stored, and nobody reads them.
+    # There is no server of another name, and one that runs is not to be changed.
     for method, path, body in (
         ("POST", "servers/evil", CHOICES),
         ("PATCH", "servers/evil", {"user_options": CHOICES}),
@@ -522,8 +531,5 @@ def test_a14_options_of_a_start_choose_nothing(site: DeployedSite) -> None:
         ("PATCH", "server", {"display_name": "evil", "user_options": CHOICES}),
     ):
         assert 400 <= json_(method, path, body).status_code < 500, (method, path)
-    stop_server(site, "sam")
-    print(f"A14: options of a stopped server: {json_('PATCH', 'server', {'user_options': CHOICES}).status_code}")
-    sam.enter(60)
     assert [service["Spec"]["Name"] for service in site.services()] == [json.loads(plain)["Name"]]
     assert spec_of(site, "sam") == plain

@@ -149,6 +149,7 @@ def test_a21_memory(site: DeployedSite, attack: Callable[[Session], None]) -> No
 def test_a22_nothing_grows_but_the_home_and_memory(site: DeployedSite) -> None:
     """The container's layer is read only; what can be written besides the home has a size, and is memory."""
     with neighbours(site, "a22") as (mallory, _):
+        assert mallory.finds("print(__import__('os').statvfs('/').f_flag & 1)") == os.ST_RDONLY
         sizes = {"/tmp": TEMPORARY, "/var/tmp": 64 * MIB, "/run": 16 * MIB, "/dev/shm": 64 * MIB}
         places = set(mallory.finds(WRITABLE))
         # An engine with an older runc leaves `/run` to root, as the image has it.
