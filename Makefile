@@ -20,9 +20,9 @@ swarm: $(VENV)/dev.stamp  ## a Swarm of three machines with the demo site on it,
 	@tools/apt-install $(ENGINES)
 	@$(BIN)/python tools/swarm --port $(PORT)
 
-test: $(VENV)/dev.stamp lint  ## everything but the long cases and those with real engines
+test: $(VENV)/dev.stamp lint  ## all but the long cases, and of those with real engines (as root) what tells most
 	tools/apt-install chromium git
-	$(PYTEST) -m "not long and not engine"
+	$(PYTEST) -m "not long and (everyday or not engine)"
 
 test-fast: $(VENV)/dev.stamp  ## the inner loop
 	$(PYTEST) -m "not slow and not long and not engine" -q
@@ -31,7 +31,7 @@ test-long: $(VENV)/dev.stamp  ## long fault and load cases
 	tools/apt-install chromium git $(ENGINES)
 	$(PYTEST) -m long
 
-test-engines: $(VENV)/dev.stamp  ## containers on real Docker Engines and a Swarm of three machines; needs root
+test-engines: $(VENV)/dev.stamp  ## all of containers on real Docker Engines and a Swarm of three machines; needs root
 	tools/apt-install chromium git $(ENGINES)
 	$(PYTEST) -m "engine and not long"
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
-from support.beds import NEEDS_ROOT
+from support.beds import obstacle
 from support.engines import Engine, EngineBed, engine_bed
 from support.images import provide_images
 
 
 @pytest.fixture(scope="session")
 def open_bed() -> Iterator[EngineBed]:
-    if os.geteuid() != 0:
-        pytest.skip(NEEDS_ROOT)
+    if trouble := obstacle():
+        pytest.skip(trouble)
     with engine_bed() as bed:
         yield bed
 

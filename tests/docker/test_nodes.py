@@ -118,6 +118,7 @@ def allowed(egress: str) -> set[Target]:
     }[egress]
 
 
+@pytest.mark.everyday
 def test_a07_only_what_a_course_allows_opens(bed: EngineBed, tmp_path: Path) -> None:
     engine = bed.engine
     provide_python(engine)
@@ -159,6 +160,7 @@ def doors(*places: str) -> list[Target]:
     return [(place, port, "tcp") for place in places for port in OTHERS]
 
 
+@pytest.mark.everyday
 def test_a08_students_on_one_host_do_not_reach_each_other(bed: EngineBed, tmp_path: Path) -> None:
     engine = bed.engine
     provide_python(engine)

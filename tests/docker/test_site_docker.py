@@ -15,7 +15,7 @@ from support.sites import RunningSite, eventually
 from support.students import Student
 from support.workload import lost, work
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.everyday, pytest.mark.timeout(600)]
 MakeSite = Callable[..., RunningSite]
 KIND = "coursewarehub.kind=server"
 

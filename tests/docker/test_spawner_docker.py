@@ -102,6 +102,7 @@ def test_a_server_starts_answers_and_stops(make: Make, engine: Engine) -> None:
     hub.run(test)
 
 
+@pytest.mark.everyday
 def test_what_runs_is_what_was_planned(make: Make, engine: Engine) -> None:
     resources = {
         "memory": "200M",
@@ -409,6 +410,7 @@ def test_f26_containers_removed_behind_the_hubs_back(make: Make, engine: Engine)
     hub.run(test)
 
 
+@pytest.mark.everyday
 def test_f26_foreign_container_with_a_students_name_is_left_alone(make: Make, engine: Engine) -> None:
     hub = make()
 
@@ -559,6 +561,7 @@ def test_f02_hub_killed_while_servers_start(make: Make, engine: Engine, tmp_path
 # -- many ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.everyday
 def test_thirty_at_once(make: Make, engine: Engine) -> None:
     hub = make(course_settings={"resources": {"memory": "64M"}})
 
@@ -582,6 +585,7 @@ def test_thirty_at_once(make: Make, engine: Engine) -> None:
 SMALL = CourseNetwork("course-small", "10.180.16.0/28", "10.180.16.8/29", "10.180.16.1", "10.180.16.1")
 
 
+@pytest.mark.everyday
 @pytest.mark.parametrize("checked", [True, False])
 def test_f22_full_course_is_told_and_has_room_again(make: Make, engine: Engine, checked: bool) -> None:
     hub = make(network=SMALL)

@@ -12,6 +12,7 @@ import fcntl
 import os
 import re
 import shutil
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,6 @@ from support.netns import Bridge, Namespace, end_all, namespaces, processes_belo
 CHECKOUT = Path(__file__).resolve().parents[2]
 CACHE = Path(os.environ.get("COURSEWARE_TEST_CACHE", "/var/tmp/courseware-test"))
 PACKAGES = ("docker.io", "debootstrap", "iptables", "iproute2", "docker-registry")
-NEEDS_ROOT = "real engines for tests need root, for network namespaces and mounts"
 SLOTS = 16
 KINDS = {"swarm": 0, "engine": 100, "builder": 200}  # third part of the addresses of the first slot
 NETWORKS = "10.199.0.0/16"  # of all beds
@@ -71,9 +71,18 @@ class Slot:
         return Namespace(f"{self.name}-{name}", self.bridge, number)
 
 
+def obstacle() -> str | None:
+    """Why no bed can be opened on this machine; None when one can."""
+    if os.geteuid() != 0:
+        return "real engines for tests need root, for network namespaces and mounts"
+    tried = subprocess.run(["unshare", "--net", "--mount", "true"], capture_output=True, text=True, check=False)
+    return f"real engines for tests need namespaces: {tried.stderr.strip()}" if tried.returncode else None
+
+
 def prepare() -> None:
     """Install what is missing."""
-    assert os.geteuid() == 0, NEEDS_ROOT
+    trouble = obstacle()
+    assert trouble is None, trouble
     run(CHECKOUT / "tools" / "apt-install", *PACKAGES, timeout=900)
     CACHE.mkdir(parents=True, exist_ok=True)
 

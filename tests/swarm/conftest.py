@@ -5,11 +5,10 @@ A test that takes `swarm` finds it whole and empty; one that takes `site` finds 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
-from support.beds import NEEDS_ROOT
+from support.beds import obstacle
 from support.deployed import DeployedSite
 from support.images import provide_images
 from support.invariants import assert_i1_three_views_agree, assert_i7_no_secret_in_logs, owners, running
@@ -20,8 +19,8 @@ from support.workload import stop_server
 
 @pytest.fixture(scope="session")
 def open_swarm() -> Iterator[SwarmBed]:
-    if os.geteuid() != 0:
-        pytest.skip(NEEDS_ROOT)
+    if trouble := obstacle():
+        pytest.skip(trouble)
     with swarm_bed() as bed:
         yield bed
 

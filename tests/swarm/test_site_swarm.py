@@ -42,6 +42,7 @@ def all_well(whole: None) -> None:
 # -- a student's day --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.everyday
 def test_a_student_computes_saves_stops_and_finds_the_files_on_another_node(site: DeployedSite, tmp_path: Path) -> None:
     with chromium() as browser:
         page = browser.new_page()
@@ -121,6 +122,7 @@ def courses_networks(site: DeployedSite) -> set[str]:
 # -- hub, proxy, site -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.everyday
 @pytest.mark.parametrize("students", [4, pytest.param(20, marks=pytest.mark.long)])
 def test_f01_hub_killed_sessions_adopted(site: DeployedSite, students: int) -> None:
     sessions = work(site, [f"f01-{i}" for i in range(students)])
@@ -250,6 +252,7 @@ def manager_again(site: DeployedSite) -> bool:
 # -- machines -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.everyday
 def test_f06_worker_cut_off(site: DeployedSite) -> None:
     """Those on the others do not notice; those on it are told within 30 s; two never write to one home (D11)."""
     sessions = work(site, [f"f06-{i}" for i in range(6)])
@@ -353,6 +356,7 @@ def test_f21_command_ends_at_once(site: DeployedSite) -> None:
         archive(site, "broken")
 
 
+@pytest.mark.everyday
 def test_f21_home_missing_on_one_node(site: DeployedSite) -> None:
     """Whoever is sent to the node without the shared folder starts elsewhere, and does not notice."""
     with missing(site.bed["n3"], site.bed.storage):
@@ -401,6 +405,7 @@ def test_f25_process_one_killed(site: DeployedSite) -> None:
     assert running(site) == []
 
 
+@pytest.mark.everyday
 def test_f26_services_removed_behind_the_hubs_back(site: DeployedSite) -> None:
     sessions = work(site, [f"f26-{i}" for i in range(4)])
     gone = sessions[:2]
