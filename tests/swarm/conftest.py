@@ -44,7 +44,7 @@ def site(open_swarm: SwarmBed, images: dict[str, str], request: pytest.FixtureRe
 
     The file's `ALPHA` is what `alpha` has besides, its `SPAWNER` what `spawner` in site.yaml has.
     """
-    root = open_swarm.place.folder / "site"
+    root = open_swarm.place.scratch / "site"
     site = DeployedSite(open_swarm, root, images, lease="20s", **getattr(request.module, "SPAWNER", {}))
     site.add_course("alpha", **getattr(request.module, "ALPHA", {}))
     site.add_course("beta")
