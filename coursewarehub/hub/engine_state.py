@@ -35,6 +35,11 @@ class EngineState:
         """Whether servers may start: network rules keep them apart, or need not."""
         return bool(self._told().get("fenced", True))
 
+    def has(self, network: str) -> bool:
+        """Whether a course's network stands, with the site in it: a course that is new has to wait for that."""
+        told = self._told().get("networks")
+        return network in told if isinstance(told, list) else True
+
     def _value(self, name: str) -> str:
         return str(self._told().get(name, ""))
 

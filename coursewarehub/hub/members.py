@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -18,6 +20,9 @@ from coursewarespawner.plan import ContainerPlan, Member, Surroundings, plan_con
 
 NO_NETWORK: Final = N_("All networks of this site are taken, so this course has none.")
 NOT_FENCED: Final = N_("The network rules that keep learners apart are not in force.")
+
+_NETWORK_SECONDS: Final = 15.0
+_LOOK_SECONDS: Final = 0.1
 
 
 def member_of(course: Course) -> Callable[[str, Sequence[str]], Member]:
@@ -46,13 +51,21 @@ def planner(
     return plan
 
 
-def obstacle_in(file: Path, network: CourseNetwork | None) -> Callable[[], Reason | None]:
-    """The function that says why no server may start now; it reads what the site process wrote into `file`."""
+def obstacle_in(file: Path, network: CourseNetwork | None) -> Callable[[], Awaitable[Reason | None]]:
+    """The function that says why no server may start now; it reads what the site process wrote into `file`.
+
+    The network of a course that is new may still be being made: that is waited for, but not for ever, and then the
+    engine says what is wrong.
+    """
     state = EngineState(file)
 
-    def obstacle() -> Reason | None:
+    async def obstacle() -> Reason | None:
         if network is None:
             return Reason(NO_NETWORK)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_NETWORK_SECONDS):
+                while not state.has(network.name):
+                    await asyncio.sleep(_LOOK_SECONDS)
         return None if state.fenced else Reason(NOT_FENCED)
 
     return obstacle

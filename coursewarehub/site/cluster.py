@@ -164,6 +164,8 @@ class Cluster:
         self.tended = asyncio.Event()
         self._wake = asyncio.Event()
         self._seen = Seen()
+        self._networks: frozenset[str] = frozenset()
+        """Names of those that were there, with the site in them, when they were last seen to."""
         self._standing = Standing(State.CHECKING, "the engine has not been asked yet")
         """Not `felt`: it is asked at once."""
         self._since = datetime.now().astimezone()
@@ -251,6 +253,7 @@ class Cluster:
             return Standing(State.DEGRADED, f"the engine cannot be looked after: {error!r}", felt=True)
         # Not before: what `status` calls ready takes servers.
         self._seen = seen
+        self._networks = frozenset(network.name for network in wanted.networks.values())
         self._publish()
         if self._fenced():
             self.tended.set()
@@ -278,6 +281,7 @@ class Cluster:
             "since": self._since.isoformat(timespec="seconds"),
             "felt": self._standing.felt,
             "fenced": self._fenced(),
+            "networks": sorted(self._networks),
         }
         text = json.dumps(told)
         if text != self._published:

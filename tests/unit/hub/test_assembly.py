@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from support.models import a_course, a_site
 from traitlets.config import Config
 
-from coursewarehub.hub import assembly
+from coursewarehub.hub import assembly, members
 from coursewarehub.hub.assembly import (
     CompiledTemplates,
     Order,
@@ -30,7 +30,7 @@ from coursewarehub.hub.assembly import (
     place_of,
 )
 from coursewarehub.hub.localisation import Localisation
-from coursewarehub.hub.members import NO_NETWORK, NOT_FENCED
+from coursewarehub.hub.members import NO_NETWORK, NOT_FENCED, obstacle_in
 from coursewarehub.hub.proxy import CourseProxy
 from coursewarehub.model import ConfigurationError, Course, Reason, Role, Site
 from coursewarehub.model.networks import capacity, course_network
@@ -210,12 +210,36 @@ def test_no_server_starts_while_the_site_says_why_not(tmp_path: Path) -> None:
     obstacle = assemble(site, a_course(), replace(a_place(), folders=folders, network=network))[
         "ContainerSpawner"
     ].obstacle
-    assert obstacle() is None
+    assert asyncio.run(obstacle()) is None
     folders.engine_state.parent.mkdir(parents=True)
     folders.engine_state.write_text(json.dumps({"state": "degraded", "since": "", "felt": True, "fenced": False}))
-    assert obstacle().template == NOT_FENCED
+    assert asyncio.run(obstacle()).template == NOT_FENCED
     without = assemble(site, a_course(), replace(a_place(), folders=folders))["ContainerSpawner"]
-    assert without.obstacle().template == NO_NETWORK and "plan" not in without
+    assert asyncio.run(without.obstacle()).template == NO_NETWORK and "plan" not in without
+
+
+def test_a_start_waits_for_the_network_of_a_new_course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = a_site(spawner={"kind": "swarm", "storage": "/srv/storage"})
+    assert isinstance(site.spawner, ContainerSpawner)
+    network = course_network("1234", "alpha", site.spawner, 0)
+    file = tmp_path / "engine.json"
+    obstacle = obstacle_in(file, network)
+
+    def tell(*networks: str) -> None:
+        file.write_text(json.dumps({"state": "answering", "fenced": True, "networks": networks}))
+
+    async def test() -> None:
+        tell("another")
+        waiting = asyncio.ensure_future(obstacle())  # type: ignore[arg-type]
+        await asyncio.sleep(0.3)
+        assert not waiting.done()
+        tell("another", network.name)
+        assert await asyncio.wait_for(waiting, 5) is None
+        tell("another")
+        monkeypatch.setattr(members, "_NETWORK_SECONDS", 0.2)
+        assert await asyncio.wait_for(obstacle(), 5) is None, "the engine says what is wrong then"
+
+    asyncio.run(test())
 
 
 def test_servers_with_everything_set() -> None:

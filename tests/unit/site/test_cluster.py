@@ -349,6 +349,24 @@ def test_settle_waits_until_everything_is_made_and_rules_are_in_force(tmp_path: 
     during(bed.cluster, work())
 
 
+def test_hubs_are_told_which_networks_they_have(tmp_path: Path) -> None:
+    side = FakeSide(tend_error=SILENT)
+    bed = Bed(tmp_path, side)
+    known = EngineState(bed.file)
+
+    async def work() -> None:
+        await until(lambda: len(side.tended) >= 2)
+        assert not known.has(STATS.name)
+        side.tend_error = None
+        await until(lambda: known.has(STATS.name))
+        side.error = SILENT
+        await until(lambda: bed.state() == "checking")
+        assert known.has(STATS.name), "what was made stays when the engine is away"
+        assert not known.has("another")
+
+    during(bed.cluster, work())
+
+
 def test_settle_does_not_wait_for_ever(tmp_path: Path) -> None:
     bed = Bed(tmp_path, FakeSide(error=SILENT))
 
