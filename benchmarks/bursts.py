@@ -20,6 +20,7 @@ from benchmarks.servers import names
 from benchmarks.stack import Stack
 
 SETTLE = 3.0
+LOOK = 0.2  # seconds between two questions whether all are ready
 WARM = 3
 """Students before all others, who are not counted: each machine of a Swarm reads the image once."""
 
@@ -81,6 +82,30 @@ def measure(stack: Stack, options: argparse.Namespace, values: Values) -> None:
         if one.page is not None:
             values["single"].append(one.page)
     spread(told(stack, enter(stack, list(waiting), options.patience)), values)
+
+
+def ask(stack: Stack, token: str, who: Sequence[str], patience: float) -> float:
+    """Have the hub start these students' servers, without any browser: seconds until it says that all are ready.
+
+    `StackError` when they are not after `patience` seconds.
+    """
+    return asyncio.run(_ask(stack, token, who, patience))
+
+
+async def _ask(stack: Stack, token: str, who: Sequence[str], patience: float) -> float:
+    place, own = f"{stack.courses[0].url}hub/api/users", {"Authorization": f"token {token}"}
+    async with httpx.AsyncClient(headers=own, timeout=patience, trust_env=False) as client:
+        (await client.post(place, json={"usernames": list(who)})).raise_for_status()
+        begin = time.monotonic()
+        for answer in await asyncio.gather(*(client.post(f"{place}/{name}/server") for name in who)):
+            answer.raise_for_status()
+        while time.monotonic() - begin < patience:
+            users = (await client.get(place)).raise_for_status().json()
+            ready = {user["name"] for user in users if user["servers"].get("", {}).get("ready")}
+            if ready >= set(who):
+                return time.monotonic() - begin
+            await asyncio.sleep(LOOK)
+    raise StackError(f"{stack.name}: {len(set(who) - ready)} of {len(who)} are not ready after {patience:.0f} s")
 
 
 def told(stack: Stack, entered: list[Entered]) -> list[Entered]:
