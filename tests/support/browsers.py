@@ -35,3 +35,10 @@ def log_in(page: Page, name: str, password: str) -> None:
     page.locator("input[name=username]").fill(name)
     page.locator("input[name=password]").fill(password)
     page.locator("input[type=submit], button[type=submit]").first.click()
+
+
+def run_first_cell(page: Page) -> None:
+    """Run the first cell of the notebook that is open, once its kernel is there."""
+    page.locator(".jp-Notebook .jp-CodeCell").first.click()
+    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=60_000, state="attached")
+    page.keyboard.press("Shift+Enter")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from support.browsers import chromium, log_in
+from support.browsers import chromium, log_in, run_first_cell
 from support.deployed import LABEL, DeployedSite
 from support.faults import cut, frozen, missing
 from support.invariants import (
@@ -50,8 +50,7 @@ def test_a_student_computes_saves_stops_and_finds_the_files_on_another_node(site
         page.get_by_role("link", name=re.compile("Enter")).first.click()
         log_in(page, "zoe", PASSWORD)
         page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=90_000)
-        page.locator(".jp-CodeCell").first.click()
-        page.keyboard.press("Shift+Enter")
+        run_first_cell(page)
         page.wait_for_selector("text=six times seven is 42", timeout=60_000)
         page.keyboard.press("Control+s")
         page.wait_for_timeout(1000)
