@@ -32,7 +32,7 @@ class LaunchRefused(Exception):
         self.status = status
         self.field = field
         self.template = template
-        self.values = {"field": field} | {name: shown(value) for name, value in values.items()}
+        self.values = {name: shown(value) for name, value in {"field": field, **values}.items()}
         super().__init__(self.sentence)
 
     @property

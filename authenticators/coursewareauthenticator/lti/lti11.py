@@ -168,9 +168,9 @@ class _Form:
         return value
 
     def names(self) -> list[str]:
-        """All names. LaunchRefused 400 when one is not UTF-8."""
+        """All names that are not empty. LaunchRefused 400 when one is not UTF-8."""
         try:
-            return [name.decode() for name in self._values]
+            return [name.decode() for name in self._values if name]
         except UnicodeDecodeError:
             raise LaunchRefused(400, "parameters", "A parameter's name is not valid UTF-8: rename it.") from None
 

@@ -328,6 +328,13 @@ def test_b02_an_identifier_that_cannot_be_one(name: str, value: str) -> None:
     assert refused(signed(form(**{name: value}))) == (400, name)
 
 
+def test_b02_a_value_without_a_name_is_no_parameter() -> None:
+    pairs = [(name.encode(), value.encode()) for name, value in [*_unsigned(), ("", "nothing")]]
+    pairs.append((b"oauth_signature", signature(base_string("POST", LAUNCH_URL, pairs), SECRET, "HMAC-SHA1")))
+    found = launch("&".join(f"{quote(key)}={quote(value)}" for key, value in pairs).encode())
+    assert "" not in found.parameters and found.subject == "42"
+
+
 def test_b02_too_many_parameters() -> None:
     assert refused(b"a=1&" * 1001) == (413, "body")
 
