@@ -78,10 +78,13 @@ ISSUER, CLIENT, DEPLOYMENT = "https://lms.example.org", "client-1", "4"
 MEMBERSHIP = "http://purl.imsglobal.org/vocab/lis/v2/membership"
 
 
-@cache
 def rsa_key(name: str = "platform", bits: int = 2048) -> rsa.RSAPrivateKey:
     """A key for each name, made once."""
-    del name
+    return _rsa_key(name, bits)
+
+
+@cache
+def _rsa_key(_name: str, bits: int) -> rsa.RSAPrivateKey:
     return rsa.generate_private_key(public_exponent=65537, key_size=bits)
 
 
