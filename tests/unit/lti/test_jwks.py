@@ -28,6 +28,8 @@ class Platform:
         self.answer: bytes | int | str = OLD
         self.asked = 0
         self.port = 0
+        self.sent = 0
+        self.location = "http://127.0.0.1:1/"
 
     @property
     def url(self) -> str:
@@ -57,13 +59,14 @@ class Platform:
             writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
             for _ in range(2000):
                 writer.write(b"1000\r\n" + b" " * 4096 + b"\r\n")
+                self.sent += 4096
                 await writer.drain()
         elif answer == "nonsense":
             writer.write(b"\x15\x03\x01\x00\x02")
         elif answer == "gone":
             return
         elif isinstance(answer, int):
-            writer.write(f"HTTP/1.1 {answer} X\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n".encode())
+            writer.write(f"HTTP/1.1 {answer} X\r\nLocation: {self.location}\r\nContent-Length: 0\r\n\r\n".encode())
         elif isinstance(answer, bytes):
             writer.write(f"HTTP/1.1 200 OK\r\nContent-Length: {len(answer)}\r\n\r\n".encode() + answer)
         await writer.drain()
@@ -231,6 +234,26 @@ def test_l13_09_f20_a_failure_is_told_soon_and_remembered_for_a_moment(run: Run,
             endpoint.answer = OLD
             clock.now += AGAIN
             assert await keys.check(endpoint.url, by()) == "42"
+
+    run(steps())
+
+
+def test_a32_a_redirect_is_not_followed(run: Run) -> None:
+    async def steps() -> None:
+        async with platform() as (endpoint, keys, _), platform() as (other, _keys, _clock):
+            endpoint.answer, endpoint.location = 302, other.url
+            assert await refused(keys.check(endpoint.url, by())) == (503, "jwks_url")
+            assert (endpoint.asked, other.asked) == (1, 0)
+
+    run(steps())
+
+
+def test_f20_an_endless_answer_is_not_read_to_its_end(run: Run) -> None:
+    async def steps() -> None:
+        async with platform(timeout=5) as (endpoint, keys, _):
+            endpoint.answer = "endless"
+            assert await refused(keys.check(endpoint.url, by())) == (503, "jwks_url")
+            assert endpoint.sent < 6 * 2**20
 
     run(steps())
 
