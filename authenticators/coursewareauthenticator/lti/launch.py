@@ -154,7 +154,8 @@ class Launch:
 
     `registration` and `subject` together say who it is (`identity.account`); `subject` is None for a guest.
     `roles` are as the platform wrote them (`roles.role_of` reads them). `custom` has what the author of the link set.
-    `parameters` are all parameters of LTI 1.1 but OAuth's, `claims` all claims of LTI 1.3.
+    `parameters` are all parameters of LTI 1.1 but OAuth's, `claims` all claims of LTI 1.3. What is personal or lets
+    grades be sent is not in its `repr`, which may end in a log.
     """
 
     version: str
@@ -170,11 +171,11 @@ class Launch:
     custom: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     return_url: str | None = None
     locale: str | None = None
-    services: Services = Services()
-    person: Person = Person()
+    services: Services = field(default=Services(), repr=False)
+    person: Person = field(default=Person(), repr=False)
     for_user: str | None = None
     former: Former | None = None
-    parameters: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: _NOTHING)
+    parameters: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: _NOTHING, repr=False)
     claims: Mapping[str, Any] = field(default_factory=lambda: _NOTHING, repr=False)
 
 

@@ -11,8 +11,8 @@ import hashlib
 import threading
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, Engine, MetaData, String, Table, delete, func, insert, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import BigInteger, Column, Engine, MetaData, String, Table, delete, func, insert, inspect, select
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from coursewareauthenticator.lti.launch import LaunchRefused, Once
 
@@ -43,14 +43,28 @@ class NonceStore:
         self._count = 0
 
     def create(self) -> None:
-        """Make the table if it is not there."""
-        METADATA.create_all(self._engine)
+        """Make the table if it is not there; another process may do so at the same time."""
+        try:
+            METADATA.create_all(self._engine)
+        except DBAPIError:
+            if not inspect(self._engine).has_table(TABLE.name):
+                raise
 
     def use(self, once: Once, now: float) -> None:
         """Use a nonce up. `now` is in seconds since 1970.
 
-        Raises LaunchRefused 401 when it was used before, 503 when the store is full.
+        Raises LaunchRefused 401 when it was used before, 503 when the store is full or the database does not answer.
         """
+        try:
+            self._use(once, now)
+        except DBAPIError as error:
+            raise LaunchRefused(
+                503,
+                "nonce",
+                "The hub's database does not answer: try again in a minute, or tell the hub's operator.",
+            ) from error
+
+    def _use(self, once: Once, now: float) -> None:
         self._sweep(now)
         if self._count >= self._most:
             raise LaunchRefused(503, "nonce", "There are too many launches at the moment: try again in a few minutes.")

@@ -24,7 +24,8 @@ from coursewareauthenticator.lti.launch import Launch, LaunchRefused, is_web_add
 
 LONGEST: Final = 4096
 """Characters of a parameter."""
-_NAMES: Final = ("next", "notebook", "urlpath", "course_server", "course_image", "logout-redirect-url")
+_PAGES: Final = ("next", "urlpath", "notebook")
+_NAMES: Final = (*_PAGES, "course_server", "course_image", "logout-redirect-url")
 _PLACES: Final = frozenset({"hub", "user", "services"})
 _HUB_PAGES: Final = frozenset({"home", "spawn", "user-redirect"})
 _IN_A_SEGMENT: Final = "-._~!$&'()*+,;=:@"
@@ -80,14 +81,17 @@ def resolve(launch: Launch, host: Host, user_name: str) -> Target:
 
 
 def _wanted(launch: Launch, host: Host) -> Mapping[str, str]:
-    """The parameters by their names above, those of the signed address last."""
-    uri = launch.target_link_uri
-    found = {} if uri is None else _of_address(uri, host)
+    """The parameters by their names above; where the link itself names a page, the signed address does not."""
+    custom = {}
     for name in _NAMES:
         # Platforms write custom parameters of LTI 1.1 with `_` for everything that is no letter or digit.
         for written in (name, re.sub(r"[^a-z0-9]", "_", name)):
             if launch.custom.get(written):
-                found[name] = launch.custom[written]
+                custom[name] = launch.custom[written]
+    found = {} if launch.target_link_uri is None else _of_address(launch.target_link_uri, host)
+    if not custom.keys().isdisjoint(_PAGES):
+        found = {name: value for name, value in found.items() if name not in _PAGES}
+    found |= custom
     for name, value in found.items():
         if len(value) > LONGEST or any(unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"} for char in value):
             raise LaunchRefused(400, name, "`%(field)s` is too long or has control characters in it: correct the link.")

@@ -80,6 +80,11 @@ def test_b04_an_identity_arrives_untouched(subject: str) -> None:
     assert launch.subject == subject
 
 
+@pytest.mark.parametrize("subject", ["a/b", "..", "`", "x" * 255, "Ünï", " "])
+def test_l11_11_what_could_be_no_user_name_has_an_account(subject: str) -> None:
+    assert valid_name(account(a_launch(subject)).name)
+
+
 def test_b06_two_platforms_with_one_subject_and_mail() -> None:
     person = Person("Ada", email="ada@example.org")
     registrations = [

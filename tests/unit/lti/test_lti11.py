@@ -355,7 +355,7 @@ def test_l11_09_a_guest_enters_only_where_guests_may() -> None:
     assert launch(signed(form()), consumers=guests).subject == "42"
 
 
-def test_l11_11_no_person_is_taken_from_the_address() -> None:
+def test_l11_10_no_person_is_taken_from_the_address() -> None:
     """An author can write the launch address, so what it says is custom and nothing else."""
     query = "user_id=1&roles=Instructor&context_id=9&custom_week=3&lis_person_contact_email_primary=x@example.org"
     body = signed(form(user_id=None, roles=None), url=f"{LAUNCH_URL}?{query}")
@@ -420,8 +420,10 @@ def test_b02_an_address_that_is_no_web_address(name: str, url: str) -> None:
     assert refused(signed(form(**{name: url}))) == (400, name)
 
 
-def test_a29_a_consumer_does_not_show_its_secret() -> None:
+def test_a29_neither_consumer_nor_launch_shows_what_is_secret_or_personal() -> None:
     assert SECRET not in repr(CONSUMERS[KEY])
+    text = repr(launch(signed(form())))
+    assert not [word for word in ("Ada", "ada@", "instanceid", SECRET) if word in text]
 
 
 NAMES = st.sampled_from([*FORM_11, *OAUTH, "oauth_version", "custom_x", "next", "\xff", ""])

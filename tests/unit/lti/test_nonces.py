@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, func, select
+from sqlalchemy.exc import DBAPIError
 from support.lti import NOW, form, signed
 from support.postgres import Postgres, postgres
 
@@ -174,6 +175,26 @@ def test_f28_a_clock_set_back_by_an_hour_opens_no_replay(opened: Store) -> None:
     store.use(once("an hour later", expires=NOW + 9000), NOW + 3600)
     with pytest.raises(LaunchRefused, match="used before"):
         _launch(store, body, NOW)
+
+
+def test_f12_a_database_that_does_not_answer_is_said(opened: Store) -> None:
+    store = opened()
+    TABLE.drop(store._engine)
+    with pytest.raises(LaunchRefused, match="database does not answer") as caught:
+        store.use(once(), NOW)
+    assert (caught.value.status, caught.value.field) == (503, "nonce")
+    assert isinstance(caught.value.__cause__, DBAPIError)
+    store.create()
+    assert not used(store, once())
+
+
+def test_a02_the_table_is_made_by_many_at_the_same_time(opened: Store) -> None:
+    stores = [opened() for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(5):
+            TABLE.drop(stores[0]._engine)
+            list(pool.map(NonceStore.create, stores))
+    assert rows(stores[0]) == 0
 
 
 def test_what_has_expired_is_removed(opened: Store) -> None:

@@ -92,7 +92,10 @@ def test_l13_16_a_link_of_nbgitpuller() -> None:
 )
 def test_l13_15_l13_16_the_signed_address(uri: str, path: str) -> None:
     assert goes(uri).path == path
-    assert goes(uri, next="/hub/spawn").path == f"{BASE}hub/spawn"  # what the link says of itself comes first
+    # What the link says of itself comes first.
+    assert goes(uri, next="/hub/spawn").path == f"{BASE}hub/spawn"
+    assert goes(uri, notebook="b.ipynb").path == f"{REDIRECT}lab/tree/b.ipynb"
+    assert goes(uri, course_server="python").path == path
 
 
 @pytest.mark.parametrize(
@@ -261,7 +264,7 @@ PIECES = st.lists(
 ).map("".join)  # fmt: skip
 
 
-@settings(max_examples=3000, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=2000, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.dictionaries(st.sampled_from([*PARAMETERS, "logout_redirect_url"]), PIECES), st.none() | PIECES)
 def test_a05_whatever_is_asked_for_the_host_is_ours(custom: dict[str, str], tail: str | None) -> None:
     try:
