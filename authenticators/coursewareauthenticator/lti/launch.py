@@ -17,6 +17,8 @@ LONGEST_TEXT: Final = 4096
 LARGEST_BODY: Final = 64 * 1024
 """Bytes of a request that is looked at."""
 LONGEST_SHOWN: Final = 80
+# Characters that turn the direction of what follows, so that a name could rewrite the text around it.
+_TURNING: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 T = TypeVar("T")
 
@@ -204,7 +206,7 @@ def optional_identifier(value: object, name: str) -> str | None:
 
 
 def label(value: object, name: str) -> str | None:
-    """A text for showing: control characters out, at most 4096 characters, None when nothing is left.
+    """A text for showing: controls, also those of direction, out; at most 4096 characters; None when nothing is left.
 
     Raises LaunchRefused 400 when it is not text at all.
     """
@@ -212,8 +214,8 @@ def label(value: object, name: str) -> str | None:
         return None
     if not isinstance(value, str):
         raise LaunchRefused(400, name, "`%(field)s` must be text: correct it in the platform's settings of this tool.")
-    visible = "".join(char if unicodedata.category(char) not in {"Cc", "Cs"} else " " for char in value[:LONGEST_TEXT])
-    return visible.strip() or None
+    visible = (" " if unicodedata.category(char) in {"Cc", "Cs"} or char in _TURNING else char for char in value)
+    return "".join(visible)[:LONGEST_TEXT].strip() or None
 
 
 def email(value: object, name: str) -> str | None:

@@ -471,7 +471,7 @@ def _only_refusals(case: tuple[Request, bool]) -> None:
         assert found.subject and found.resource_link
 
 
-@settings(max_examples=2000, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=3000, deadline=None, suppress_health_check=list(HealthCheck))
 @given(malformed())
 def test_b02_malformed_launches_raise_nothing_but_a_refusal(case: tuple[Request, bool]) -> None:
     _only_refusals(case)

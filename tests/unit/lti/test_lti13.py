@@ -621,6 +621,23 @@ def test_l13_17_an_address_is_an_attribute_or_nothing(email: str, kept: str | No
     assert launch(token(claims(email=email))).person.email == kept
 
 
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("Ada", "Ada"),
+        ("  ", None),
+        ("A\0d\na", "A d a"),
+        ("\u202eadA", "adA"),
+        ("<b>Ada</b>", "<b>Ada</b>"),
+        ("\U0001f468\u200d\U0001f469", "\U0001f468\u200d\U0001f469"),
+        ("x" * 5000, "x" * 4096),
+    ],
+    ids=range(7),
+)
+def test_a15_l13_17_a_name_is_one_line_and_turns_nothing(name: str, kept: str | None) -> None:
+    assert launch(token(claims(name=name))).person.name == kept
+
+
 KEY_SETS = {
     "no JSON": b"nonsense",
     "a list": b"[]",
