@@ -23,7 +23,7 @@ from coursewareauthenticator.lti.launch import (
     label,
     web_address,
 )
-from coursewareauthenticator.lti.lti13 import Registration
+from coursewareauthenticator.lti.registrations import Registration
 from coursewareauthenticator.lti.roles import role_of
 from coursewarehub.model.roles import Role
 

@@ -16,7 +16,9 @@ from coursewareauthenticator.lti import lti13
 from coursewareauthenticator.lti.deep_linking import LIFETIME, Item, LineItem, Request, answer, page, read_request
 from coursewareauthenticator.lti.keys import ToolKeys
 from coursewareauthenticator.lti.launch import Launch, LaunchRefused
-from coursewareauthenticator.lti.lti13 import Pending, Registration, Registrations, Rules
+from coursewareauthenticator.lti.login import Pending
+from coursewareauthenticator.lti.lti13 import Rules
+from coursewareauthenticator.lti.registrations import Registration, Registrations
 from coursewareauthenticator.lti.target import Host, resolve
 from coursewareauthenticator.lti.tokens import read_key_set, verified_claims
 

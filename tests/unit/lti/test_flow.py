@@ -17,7 +17,9 @@ from coursewareauthenticator.lti import lti11, lti13
 from coursewareauthenticator.lti.identity import account
 from coursewareauthenticator.lti.jwks import PlatformKeys
 from coursewareauthenticator.lti.launch import Launch, LaunchRefused
+from coursewareauthenticator.lti.login import Pending, begin_login, read_callback, unseal
 from coursewareauthenticator.lti.nonces import NonceStore
+from coursewareauthenticator.lti.registrations import Registration, Registrations
 from coursewareauthenticator.lti.roles import role_of
 from coursewareauthenticator.lti.target import Host, resolve
 from coursewarehub.model.roles import Role
@@ -61,16 +63,16 @@ def test_l13_08_a02_a_launch_of_lti_1_3_and_its_replay(store: NonceStore, run: R
     async def steps() -> None:
         server = await asyncio.start_server(_serve, "127.0.0.1", 0)
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/jwks"
-        registrations = lti13.Registrations([lti13.Registration(ISSUER, CLIENT, f"{ISSUER}/auth", url)])
+        registrations = Registrations([Registration(ISSUER, CLIENT, f"{ISSUER}/auth", url)])
         keys = PlatformKeys(frozenset({"127.0.0.1"}))
         start = {"iss": [ISSUER], "login_hint": ["42"], "target_link_uri": [LAUNCH_URL]}
-        login = lti13.begin_login(start, registrations, LAUNCH_URL, STATE_SECRET, "cookie", NOW)
+        login = begin_login(start, registrations, LAUNCH_URL, STATE_SECRET, "cookie", NOW)
         query = parse_qs(urlsplit(login.url).query)
         posted = {"state": query["state"], "id_token": [token(claims(query["nonce"][0]))]}
 
         async def ends(now: float) -> tuple[Role | None, str]:
-            callback = lti13.read_callback(posted)
-            pending = lti13.unseal(callback.state, STATE_SECRET, now)
+            callback = read_callback(posted)
+            pending = unseal(callback.state, STATE_SECRET, now)
             pending.check_browser("cookie")
             registration = registrations.find(pending.issuer, pending.client_id)
             check = partial(_verify, callback.id_token, pending, registrations, now)
@@ -86,5 +88,5 @@ def test_l13_08_a02_a_launch_of_lti_1_3_and_its_replay(store: NonceStore, run: R
     run(steps())
 
 
-def _verify(id_token: str, pending: lti13.Pending, registrations: lti13.Registrations, now: float, keys: Any) -> Launch:
+def _verify(id_token: str, pending: Pending, registrations: Registrations, now: float, keys: Any) -> Launch:
     return lti13.verify(id_token, pending, registrations, keys, lti13.Rules(now))

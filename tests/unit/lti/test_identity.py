@@ -16,7 +16,7 @@ from support.lti import FORM_11, KEY, LAUNCH_URL, NOW, SECRET, form, signed
 from coursewareauthenticator.lti.identity import Account, account, user_name
 from coursewareauthenticator.lti.launch import Former, Launch, LaunchRefused, Message, Once, Person
 from coursewareauthenticator.lti.lti11 import Consumer, Request, verify
-from coursewareauthenticator.lti.lti13 import Registration
+from coursewareauthenticator.lti.registrations import Registration
 from coursewarehub.model.names import normalise_name, valid_name
 
 MOODLE = "lti13:https://lms.example.org client-1"

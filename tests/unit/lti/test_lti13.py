@@ -41,17 +41,10 @@ from coursewareauthenticator.lti.launch import (
     UnknownKey,
     return_address,
 )
+from coursewareauthenticator.lti.login import LIFETIME, Login, Pending, begin_login, read_callback, unseal
 from coursewareauthenticator.lti.lti11 import Consumer
-from coursewareauthenticator.lti.lti13 import (
-    LIFETIME,
-    Pending,
-    Registration,
-    Registrations,
-    Rules,
-    begin_login,
-    read_callback,
-    unseal,
-)
+from coursewareauthenticator.lti.lti13 import Rules
+from coursewareauthenticator.lti.registrations import Registration, Registrations
 from coursewareauthenticator.lti.tokens import read_key_set
 
 SECRET = b"a secret of the hub's"
@@ -81,7 +74,7 @@ def refused(id_token: str, registration: Registration = MOODLE, **how: Any) -> t
     return caught.value.status, caught.value.field
 
 
-def begin(browser: str = "tab", **parameters: list[str] | None) -> lti13.Login:
+def begin(browser: str = "tab", **parameters: list[str] | None) -> Login:
     given_ = {name: values for name, values in (INITIATION | parameters).items() if values is not None}
     return begin_login(given_, REGISTRATIONS, REDIRECT, SECRET, browser, NOW)
 
