@@ -158,6 +158,7 @@ def test_bo_03_bo_05_only_the_answers_code_says_whether_it_was_done(body: bytes,
     assert read_reply(body) == found
 
 
+SUCCESS = reply("success").decode().partition("?>")[2]
 BOMB = '<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa">' + "".join(f'<!ENTITY b{n} "&a;&a;">' for n in range(9)) + "]>"
 
 
@@ -165,8 +166,7 @@ BOMB = '<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa">' + "".join(f'<!ENTITY b{n} "&a;&a;
     "body",
     [
         b"", b"OK", b"<html><body>success</body></html>", b"<a>", b"\xff\xfe", b"{}", b"x" * 100_000,
-        (BOMB + reply("success").decode().partition("?>")[2]).encode(),
-        ('<?xml version="1.0" encoding="UTF-16"?>' + BOMB + "<a/>").encode("utf-16"),
+        (BOMB + SUCCESS).encode(), ('<?xml version="1.0" encoding="UTF-16"?>' + BOMB + SUCCESS).encode("utf-16"),
         b'<?xml version="1.0" encoding="no-such"?><a/>', b"<a>" * 20_000,
     ],
     ids=range(11),
