@@ -7,10 +7,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from coursewarehub.engine.states import Reason
+from coursewarehub.engine.states import Reason as Obstacle
 from coursewarehub.hub.engine_state import EngineState
 from coursewarehub.i18n import N_
-from coursewarehub.model import Course, Site, decide
+from coursewarehub.model import Course, Reason, Role, Site, decide
 from coursewarehub.model.networks import CourseNetwork
 from coursewarehub.state.folders import SiteFolders
 from coursewarehub.state.identity import site_id
@@ -21,10 +21,13 @@ NOT_FENCED: Final = N_("The network rules that keep learners apart are not in fo
 
 
 def member_of(course: Course) -> Callable[[str, Sequence[str]], Member]:
-    """The function that says who a user is: the role by the course, further groups by the hub."""
+    """The function that says who a user is: the role by the course's list, else by the hub's group of its name."""
 
     def member(name: str, groups: Sequence[str]) -> Member:
-        return Member(name, decide(course, name, now=datetime.now().astimezone()).role, tuple(groups))
+        listed = decide(course, name, now=datetime.now().astimezone())
+        by_group = next((role for role in Role if role in groups), None)
+        role = listed.role if listed.reason is not Reason.STRANGER else by_group or listed.role
+        return Member(name, role or by_group, tuple(groups))
 
     return member
 
@@ -46,13 +49,13 @@ def planner(
     return plan
 
 
-def obstacle_in(file: Path, network: CourseNetwork | None) -> Callable[[], Reason | None]:
+def obstacle_in(file: Path, network: CourseNetwork | None) -> Callable[[], Obstacle | None]:
     """The function that says why no server may start now; it reads what the site process wrote into `file`."""
     state = EngineState(file)
 
-    def obstacle() -> Reason | None:
+    def obstacle() -> Obstacle | None:
         if network is None:
-            return Reason(NO_NETWORK)
-        return None if state.fenced else Reason(NOT_FENCED)
+            return Obstacle(NO_NETWORK)
+        return None if state.fenced else Obstacle(NOT_FENCED)
 
     return obstacle
