@@ -12,10 +12,43 @@ WAIT = N_("Too many attempts. Wait a minute, then try again.")
 NAME_TAKEN = N_("Your name in this course belongs to another account. Ask your instructor.")
 NO_SUCH_METHOD = N_("This course does not let people in that way.")
 
+SLOW_SERVICE = N_("The sign-in service did not answer in time. Try again in a minute.")
+BROKEN_SERVICE = N_("The sign-in service cannot be reached or does not work. Try again later, or tell your instructor.")
+UNFINISHED = N_("The sign-in was not finished, or it was started in another window. Please sign in again.")
+REFUSED = N_("You did not finish signing in, or the sign-in service refused.")
+NO_NAME = N_("The sign-in service has no name for you that this course can use. Tell your instructor.")
+UNVERIFIED = N_("Your e-mail address is not verified at the sign-in service. Verify it there, then sign in again.")
+OTHER_INSTITUTION = N_(
+    "This course is for accounts of another institution. Sign in with the account of your institution."
+)
+
+SLOW_DIRECTORY = N_("The directory of your institution did not answer in time. Try again in a minute.")
+UNREACHABLE_DIRECTORY = N_(
+    "The directory of your institution cannot be reached. Try again later, or tell your instructor."
+)
+UNTRUSTED_DIRECTORY = N_(
+    "The connection to the directory of your institution cannot be trusted (certificate or encryption). "
+    "Your password was not sent; tell your instructor."
+)
+BROKEN_DIRECTORY = N_("The directory of your institution refuses to answer questions. Tell your instructor.")
+BUSY = N_("Many people are signing in at the moment. Try again in a minute.")
+
 SENTENCES: Final = (
     WAIT,
     NAME_TAKEN,
     NO_SUCH_METHOD,
+    SLOW_SERVICE,
+    BROKEN_SERVICE,
+    UNFINISHED,
+    REFUSED,
+    NO_NAME,
+    UNVERIFIED,
+    OTHER_INSTITUTION,
+    SLOW_DIRECTORY,
+    UNREACHABLE_DIRECTORY,
+    UNTRUSTED_DIRECTORY,
+    BROKEN_DIRECTORY,
+    BUSY,
 )
 """Everything that a login says to people besides the access decision's own reasons."""
 

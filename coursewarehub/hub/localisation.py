@@ -132,7 +132,9 @@ def _languages(context: Context) -> tuple[LanguageLink, ...]:
     """The language switch; it comes back to this page, or to the course after a form was sent."""
     handler = _handler(context)
     back = str(context.get("base_url", ""))
-    if handler is not None and _can_be_asked_again(handler, str(context.get("login_url", ""))):
+    if handler is not None and getattr(handler, "asked_once", False):
+        back = str(context.get("login_url", back))
+    elif handler is not None and _can_be_asked_again(handler, str(context.get("login_url", ""))):
         back = handler.request.uri or back
     return language_links(request_language(context), str(context.get("portal_url", "/")), back)
 

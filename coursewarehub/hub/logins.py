@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from pydantic import SecretStr
 
 from coursewareauthenticator.dummy import WorkshopMethod
 from coursewarehub.model.course import Course
-from coursewarehub.model.login import DummyAuthentication, Login
+from coursewarehub.model.login import DummyAuthentication, Login, OAuthProvider
 from coursewarehub.model.site import Site
+from coursewarehub.wire import paths
 
 BRANDS: Final = {
     "github": "GitHub",
@@ -49,6 +51,25 @@ def _choice(site: Site, login: Login) -> dict[str, Any]:
     }
 
 
-def login_methods(course: Course, password: SecretStr) -> list[Any]:
-    """The ways to log in, as `CoursewareLogin.methods`."""
-    return [WorkshopMethod(password) for login in course.logins if isinstance(login, DummyAuthentication)]
+def login_methods(site: Site, course: Course, password: SecretStr, secrets: Mapping[str, SecretStr]) -> list[Any]:
+    """The ways to log in, as `CoursewareLogin.methods`, without those that the site lacks; `secrets` by reference."""
+    found: list[Any] = []
+    for login in course.logins:
+        if isinstance(login, DummyAuthentication):
+            found.append(WorkshopMethod(password))
+        elif login.name in site.login:
+            found += _methods(login.name, site, course, secrets)
+    return found
+
+
+def _methods(name: str, site: Site, course: Course, secrets: Mapping[str, SecretStr]) -> list[Any]:
+    """What a provider's people log in with. Imported here: few courses need each, and they are large."""
+    provider = site.login[name]
+    if not isinstance(provider, OAuthProvider):
+        return []
+    from coursewareauthenticator.oauth import OAuthMethod
+    from coursewareauthenticator.providers import service_of
+
+    public = str(site.edge.public_url or "").rstrip("/")
+    callback = f"{public}{paths.course_prefix(course.id)}hub/login/{name}/callback" if public else ""
+    return [OAuthMethod(service_of(provider, name, secrets[str(provider.client_secret)], callback))]

@@ -18,7 +18,7 @@ from coursewarehub.model.site import Site, Tls
 from coursewarehub.model.spawner import ContainerSpawner, LocalSpawner
 from coursewarehub.model.yaml_source import KeyPath, Source
 
-USABLE: Final[frozenset[str]] = frozenset()
+USABLE: Final = frozenset({"oidc", "github", "gitlab", "google", "azuread", "cilogon"})
 """Methods of providers that hubs can use."""
 
 
