@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from time import monotonic
 from typing import Any, Final
 
@@ -126,9 +127,11 @@ class CoursewareLogin(CoursewareAuthenticator):
             except LoginFailedError as error:
                 self.log.warning("Cannot look %r up again: %s", user.name, error.detail or error.sentence)
                 now = arrival
+            # Who is no longer there is in no group: the hub then ends what a role by group had given.
+            kept = now or replace(arrival, groups=frozenset())
+            await asyncio.to_thread(self.identities.enter, kept, user.name, [arrival.identity.registration])
             if now is None:
                 return False
-            await asyncio.to_thread(self.identities.enter, now, user.name, [arrival.identity.registration])
         try:
             return self.admit(user.name)
         except HTTPError:

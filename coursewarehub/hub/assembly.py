@@ -199,7 +199,9 @@ def authentication(c: Config, order: Order) -> None:
     c.CoursewareAuthenticator.decide = decide_now
     c.CoursewareLogin.name_for = partial(account_name, course)
     c.CoursewareLogin.identities = IdentityBook(order.place.database_url.get_secret_value())
-    c.CoursewareLogin.methods = login_methods(order.site, course, order.place.password, order.place.secrets)
+    c.CoursewareLogin.methods = login_methods(
+        order.site, course, order.place.folders.root, order.place.password, order.place.secrets
+    )
     c.Authenticator.admin_users = set()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from pydantic import SecretStr
@@ -51,25 +52,30 @@ def _choice(site: Site, login: Login) -> dict[str, Any]:
     }
 
 
-def login_methods(site: Site, course: Course, password: SecretStr, secrets: Mapping[str, SecretStr]) -> list[Any]:
+def login_methods(
+    site: Site, course: Course, root: Path, password: SecretStr, secrets: Mapping[str, SecretStr]
+) -> list[Any]:
     """The ways to log in, as `CoursewareLogin.methods`, without those that the site lacks; `secrets` by reference."""
     found: list[Any] = []
     for login in course.logins:
         if isinstance(login, DummyAuthentication):
             found.append(WorkshopMethod(password))
         elif login.name in site.login:
-            found += _methods(login.name, site, course, secrets)
+            found.append(_method(login.name, site, course, root, secrets))
     return found
 
 
-def _methods(name: str, site: Site, course: Course, secrets: Mapping[str, SecretStr]) -> list[Any]:
+def _method(name: str, site: Site, course: Course, root: Path, secrets: Mapping[str, SecretStr]) -> Any:
     """What a provider's people log in with. Imported here: few courses need each, and they are large."""
     provider = site.login[name]
     if not isinstance(provider, OAuthProvider):
-        return []
+        from coursewareauthenticator.ldap import LdapMethod
+
+        reference = provider.bind_password
+        return LdapMethod(name, provider, root, None if reference is None else secrets[str(reference)])
     from coursewareauthenticator.oauth import OAuthMethod
     from coursewareauthenticator.providers import service_of
 
     public = str(site.edge.public_url or "").rstrip("/")
     callback = f"{public}{paths.course_prefix(course.id)}hub/login/{name}/callback" if public else ""
-    return [OAuthMethod(service_of(provider, name, secrets[str(provider.client_secret)], callback))]
+    return OAuthMethod(service_of(provider, name, secrets[str(provider.client_secret)], callback))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
 
 from coursewarehub.model.content import Content
 from coursewarehub.model.course import Course, CourseState
@@ -17,9 +16,6 @@ from coursewarehub.model.secret import SecretRef
 from coursewarehub.model.site import Site, Tls
 from coursewarehub.model.spawner import ContainerSpawner, LocalSpawner
 from coursewarehub.model.yaml_source import KeyPath, Source
-
-USABLE: Final = frozenset({"oidc", "github", "gitlab", "google", "azuread", "cilogon"})
-"""Methods of providers that hubs can use."""
 
 
 def site_problems(
@@ -119,8 +115,6 @@ def _provider_problems(site: Site, login: ProviderAuthentication, place: KeyPath
         there = ", ".join(quoted(name) for name in site.login) or "nothing"
         message = f"`login` of site.yaml has no {quoted(login.name)}"
         yield source.problem((*place, key), message, f"it has {there}; the site's operator adds providers there")
-    elif login.method not in USABLE:
-        yield source.problem((*place, "method"), f"`{login.method}` cannot be used yet")
     elif provider.method != login.method:
         message = f"{quoted(login.name)} in `login` of site.yaml is for `{provider.method}`, not for `{login.method}`"
         yield source.problem((*place, key), message)
