@@ -98,6 +98,16 @@ class IdentityBook:
                 self._arrivals[name] = arrival
             return name
 
+    def forget(self, name: str) -> None:
+        """Give a user name free: the next identity to come under it has it."""
+        with self._lock:
+            arrival = self._arrivals.pop(name, None)
+            if arrival is not None:
+                self._names.pop(arrival.identity, None)
+            if self._engine is not None:
+                with self._engine.begin() as connection:
+                    connection.execute(delete(IDENTITIES).where(IDENTITIES.c.name == name))
+
     def _store(self, name: str, arrival: Arrival) -> None:
         if self._engine is None:
             return

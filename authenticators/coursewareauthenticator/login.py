@@ -14,6 +14,7 @@ from dataclasses import replace
 from time import monotonic
 from typing import Any, Final
 
+from jupyterhub.handlers.login import LoginHandler
 from tornado.web import HTTPError
 from traitlets import Any as AnyTrait
 from traitlets import Float, List
@@ -43,6 +44,13 @@ def _username(arrival: Arrival) -> str:
     return arrival.username
 
 
+class LoginPage(LoginHandler):
+    """JupyterHub's login page; after a failure the method that was chosen is still the one."""
+
+    def _render(self, login_error: str | None = None, username: str | None = None, **values: Any) -> Any:
+        return super()._render(login_error, username, chosen=self.get_argument(METHOD, ""), **values)
+
+
 class CoursewareLogin(CoursewareAuthenticator):
     """Lets people in by any of `methods`; `decide` takes a user name and the last arrival under it (or None)."""
 
@@ -65,7 +73,8 @@ class CoursewareLogin(CoursewareAuthenticator):
 
     def get_handlers(self, app: Any) -> list[tuple[str, type[Any]]]:
         """The login page, and what the buttons lead to."""
-        found: list[tuple[str, type[Any]]] = super().get_handlers(app)
+        del app
+        found: list[tuple[str, type[Any]]] = [("/login", LoginPage)]
         for method in self.methods:
             if isinstance(method, ButtonMethod):
                 found += method.handlers()
@@ -136,6 +145,11 @@ class CoursewareLogin(CoursewareAuthenticator):
             return self.admit(user.name)
         except HTTPError:
             return False
+
+    def delete_user(self, user: Any) -> None:
+        """JupyterHub deletes a user: the name is free for another identity."""
+        self.identities.open()
+        self.identities.forget(self.normalize_username(user.name))
 
     async def _by_form(self, handler: Any, data: dict[str, Any]) -> Arrival | None:
         forms = [method for method in self.methods if isinstance(method, FormMethod)]

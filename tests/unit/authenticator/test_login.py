@@ -129,6 +129,19 @@ def test_a35_nobody_gets_a_name_that_is_another_identitys() -> None:
     assert enter(by, username="samuel", password="s")["name"] == "sam"
 
 
+def test_a_deleted_users_name_is_free(tmp_path: Path) -> None:
+    book = IdentityBook(f"sqlite:///{tmp_path}/hub.sqlite")
+    by, directory = all_methods(book)
+    enter(by, username="sam", password="s")
+    directory.people["sam"] = ("new", "s-other", {"python"})
+    assert refusal(by, username="sam", password="new") == (403, NAME_TAKEN)
+    by.delete_user(SimpleNamespace(name="sam"))
+    assert enter(by, username="sam", password="new")["name"] == "sam"
+    again = IdentityBook(f"sqlite:///{tmp_path}/hub.sqlite")
+    again.open()
+    assert again.name_of(Identity("ldap", "s-other")) == "sam" and again.name_of(Identity("ldap", "s-sam")) is None
+
+
 def test_a35_a_name_with_anothers_prefix_is_refused() -> None:
     by, directory = all_methods()
     directory.people["github:ada"] = ("x", "s-x", {"python"})
