@@ -29,7 +29,7 @@ class Verdict(Protocol):
         """One sentence for the person when refused."""
 
 
-Decide = Callable[[str], Verdict]
+Decide = Callable[..., Verdict]
 
 
 class CoursewareAuthenticator(Authenticator):
@@ -60,12 +60,20 @@ class CoursewareAuthenticator(Authenticator):
     def _default_refresh_pre_spawn(self) -> bool:
         return True
 
+    @default("auth_refresh_strict")
+    def _default_auth_refresh_strict(self) -> bool:
+        """A token of somebody who may no longer enter is worth nothing either."""
+        return True
+
     def normalize_username(self, username: str) -> str:
         """NFC, no space around, lower case: what `decide` and the hub know a person by."""
         try:
             return valid_name(username)
         except ValueError:
             return ""
+
+    async def prepare(self) -> None:
+        """Have at hand what `verdict` needs; here nothing."""
 
     def verdict(self, name: str) -> Verdict:
         """The decision for a user name as typed or stored."""

@@ -59,12 +59,15 @@ def run_token(args: argparse.Namespace) -> int:
 
 def run_password(args: argparse.Namespace) -> int:
     """Print the course's password, wherever it is kept; one is generated if the course names none."""
+    from coursewarehub.model.problems import ConfigurationError, Problem
     from coursewarehub.state.folders import SiteFolders
     from coursewarehub.state.secrets import generated_once
 
     root = Path(args.site).resolve()
     course = find_course(root, args.id)
-    reference = course.authentication.password
+    if course.workshop is None:
+        raise ConfigurationError([Problem(f"courses.d/{course.id}.yaml", None, "this course has no shared password")])
+    reference = course.workshop.password
     own = SiteFolders(root).course_secrets(course.id) / "password"
     secret = reference.resolve(root, os.environ) if reference else generated_once(own)
     print(secret.get_secret_value())
@@ -77,6 +80,7 @@ def run_hub_config(args: argparse.Namespace) -> int:
 
     from coursewarehub.hub.assembly import Place, assemble, load_extra
     from coursewarehub.model.load import load_site
+    from coursewarehub.model.login import used_secrets
     from coursewarehub.state.databases import SqliteDatabase
     from coursewarehub.state.folders import SiteFolders
     from coursewarehub.state.ports import PortBook
@@ -96,6 +100,7 @@ def run_hub_config(args: argparse.Namespace) -> int:
         service_token=hidden,
         password=hidden,
         database_url=file if site.database.url is None else hidden,
+        secrets={str(reference): hidden for reference in used_secrets(site.login, course.logins)},
         network=_network(site, course, folders),
     )
     assembled = assemble(site, course, place)

@@ -8,7 +8,9 @@ from itertools import chain
 
 from coursewarehub.model.content import Content
 from coursewarehub.model.course import Course
+from coursewarehub.model.login import DummyAuthentication, Login
 from coursewarehub.model.resources import Allocation, Resources
+from coursewarehub.model.roles import Role
 from coursewarehub.model.values import LocalizedText, format_bytes, format_cores, format_duration
 
 _MOST_NAMES = 20
@@ -46,13 +48,26 @@ def _dates(opens: date | None, closes: date | None) -> str:
 
 
 def _who(course: Course) -> Iterator[tuple[str, str]]:
-    login = course.authentication
-    yield "login", login.method + (" (workshop)" if login.workshop else "")
-    yield "password", str(login.password) if login.password else "generated, in the state folder"
-    if login.self_chosen_names:
-        yield "names", "anybody with the password may choose one"
+    for login in course.logins:
+        yield from _login(login)
     for role, names in course.members.by_role().items():
         yield f"{role}s", _names(names)
+
+
+def _login(login: Login) -> Iterator[tuple[str, str]]:
+    if isinstance(login, DummyAuthentication):
+        yield "login", login.method + (" (workshop)" if login.workshop else "")
+        yield "password", str(login.password) if login.password else "generated, in the state folder"
+        if login.self_chosen_names:
+            yield "names", "anybody with the password may choose one"
+        return
+    yield "login", login.method + (f" ({login.use})" if login.use else "")
+    for role in Role:
+        groups = getattr(login.roles, f"{role}s")
+        if groups:
+            yield "", f"{role}s are {', '.join(groups)}"
+    if login.everyone is not None:
+        yield "", f"everybody else is a {login.everyone}"
 
 
 def _names(names: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from coursewarehub.model.course import Course, CourseState
+from coursewarehub.model.login import provider_secrets
 from coursewarehub.model.names import object_name
 from coursewarehub.model.problems import ConfigurationError, Problem
 from coursewarehub.model.secret import SecretRef
@@ -101,10 +102,12 @@ def references(site: Site, courses: Iterable[Course]) -> list[tuple[str, KeyPath
     found: list[tuple[str, KeyPath, SecretRef]] = []
     if isinstance(site.database.url, SecretRef):
         found.append(("", ("database", "url"), site.database.url))
+    for name, provider in site.login.items():
+        found += (("", ("login", name, key), reference) for key, reference in provider_secrets(provider))
     for course in courses:
-        password = course.authentication.password
-        if course.state is not CourseState.ARCHIVED and password is not None:
-            found.append((course.id, ("authentication", "password"), password))
+        login = course.workshop
+        if course.state is not CourseState.ARCHIVED and login is not None and login.password is not None:
+            found.append((course.id, (*course.login_key(login), "password"), login.password))
     return found
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import os
 import traceback
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache, partial
 from pathlib import Path
@@ -22,12 +22,26 @@ from jinja2.bccache import Bucket
 from pydantic import SecretStr
 from traitlets.config import Config
 
+from coursewareauthenticator.identities import IdentityBook
 from coursewarehub.hub import localisation
 from coursewarehub.hub.database import use_write_ahead_log
 from coursewarehub.hub.engine_state import EngineState
 from coursewarehub.hub.localisation import Localisation
+from coursewarehub.hub.logins import login_choices, login_methods
 from coursewarehub.hub.proxy import CourseProxy
-from coursewarehub.model import STAFF, ConfigurationError, Course, Decision, Problem, Role, Site, decide
+from coursewarehub.model import (
+    STAFF,
+    Arrival,
+    ConfigurationError,
+    Course,
+    Decision,
+    Problem,
+    Role,
+    Site,
+    account_name,
+    decide,
+)
+from coursewarehub.model.login import used_secrets
 from coursewarehub.model.networks import CourseNetwork, capacity
 from coursewarehub.model.spawner import ContainerSpawner, LocalSpawner, SwarmSpawner
 from coursewarehub.state.databases import hub_database
@@ -108,6 +122,8 @@ class Place:
     service_token: SecretStr
     password: SecretStr
     database_url: SecretStr
+    secrets: Mapping[str, SecretStr] = field(default_factory=dict)
+    """What the site's providers of logins need, by reference (`file:PATH`)."""
     network: CourseNetwork | None = None
     """Of the course's containers; None for local processes, or when the site has none left for it."""
 
@@ -173,15 +189,19 @@ def edge(c: Config, order: Order) -> None:
 
 
 def authentication(c: Config, order: Order) -> None:
-    """The course's login method, and the one decision who may enter as what."""
+    """The course's login methods, and the one decision who may enter as what."""
     course = order.course
 
-    def decide_now(name: str) -> Decision:
-        return decide(course, name, now=datetime.now().astimezone())
+    def decide_now(name: str, arrival: Arrival | None = None) -> Decision:
+        return decide(course, name, now=datetime.now().astimezone(), arrival=arrival)
 
-    c.JupyterHub.authenticator_class = "courseware-dummy"
+    c.JupyterHub.authenticator_class = "courseware"
     c.CoursewareAuthenticator.decide = decide_now
-    c.CoursewareDummyAuthenticator.password = order.place.password.get_secret_value()
+    c.CoursewareLogin.name_for = partial(account_name, course)
+    c.CoursewareLogin.identities = IdentityBook(order.place.database_url.get_secret_value())
+    c.CoursewareLogin.methods = login_methods(
+        order.site, course, order.place.folders.root, order.place.password, order.place.secrets
+    )
     c.Authenticator.admin_users = set()
 
 
@@ -264,8 +284,7 @@ def pages(c: Config, order: Order) -> None:
             "title": course.title,
             "description": course.description,
             "language": course.language,
-            "method": course.authentication.method,
-            "self_chosen_names": course.authentication.self_chosen_names,
+            "logins": login_choices(site, course),
         },
         "engine": EngineState(order.place.folders.engine_state) if site.spawner.kind != "local" else None,
         "site_title": site.title,
@@ -311,7 +330,9 @@ def place_of(
 ) -> Place:
     """Resolve the secrets of a hub; ConfigurationError when one cannot be had."""
     folders = SiteFolders.of(root, site)
-    reference = course.authentication.password
+    reference = course.workshop.password if course.workshop is not None else None
+    references = [] if reference is None else [reference]
+    references += used_secrets(site.login, course.logins)
     own = folders.course_secrets(course.id)
     return Place(
         folders=folders,
@@ -322,6 +343,7 @@ def place_of(
         password=reference.resolve(root, os.environ) if reference else generated_once(own / "password"),
         database_url=SecretStr(hub_database(folders, site, course.id, os.environ).url),
         network=network,
+        secrets={str(each): each.resolve(root, os.environ) for each in references},
     )
 
 

@@ -23,6 +23,7 @@ from jinja2.ext import InternationalizationExtension
 from jinja2.runtime import Context
 from tornado.web import RequestHandler
 
+from coursewareauthenticator.methods import SENTENCES
 from coursewarehub.i18n import (
     LANGUAGE_COOKIE,
     N_,
@@ -39,6 +40,7 @@ UPSTREAM_LANGUAGE: Final = '<html lang="en">'
 REFUSALS: Final = (
     N_("This is not a valid user name."),
     N_("You are not a member of this course."),
+    N_("This course no longer lets people in that way. Please sign in again."),
     N_("This course is not published yet."),
     N_("This course is closed."),
     N_("This course is archived."),
@@ -49,6 +51,7 @@ REFUSALS: Final = (
 
 KNOWN_MESSAGES: Final = {
     **{reason: reason for reason in REFUSALS},
+    **{sentence: sentence for sentence in SENTENCES},
     "Server requested": N_("Your notebook has been asked for."),
     "Spawning server...": N_("The notebook server is starting."),
     "Starting": N_("The notebook server is starting."),
@@ -129,7 +132,9 @@ def _languages(context: Context) -> tuple[LanguageLink, ...]:
     """The language switch; it comes back to this page, or to the course after a form was sent."""
     handler = _handler(context)
     back = str(context.get("base_url", ""))
-    if handler is not None and _can_be_asked_again(handler, str(context.get("login_url", ""))):
+    if handler is not None and getattr(handler, "asked_once", False):
+        back = str(context.get("login_url", back))
+    elif handler is not None and _can_be_asked_again(handler, str(context.get("login_url", ""))):
         back = handler.request.uri or back
     return language_links(request_language(context), str(context.get("portal_url", "/")), back)
 

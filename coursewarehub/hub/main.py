@@ -20,6 +20,9 @@ from tornado.httpserver import HTTPServer
 from tornado.ioloop import PeriodicCallback
 from traitlets import Float
 
+from coursewareauthenticator.base import CoursewareAuthenticator
+from coursewarehub.hub.removal import EVERY_SECONDS, end_memberships
+
 CONFIGURATION: Final = Path(__file__).with_name("jupyterhub_config.py")
 
 
@@ -64,10 +67,22 @@ class CourseHub(JupyterHub):
         await super().start()
         self._last_request = time.monotonic()
         self.tell("ready")
+        if isinstance(self.authenticator, CoursewareAuthenticator):
+            sweep = PeriodicCallback(self._end_memberships, EVERY_SECONDS * 1000)
+            self._periodic_callbacks["memberships"] = sweep
+            sweep.start()
+            await self._end_memberships()
         if self.sleep_after > 0:
             watch = PeriodicCallback(self._sleep_if_idle, min(1.0, self.sleep_after / 4) * 1000)
             self._periodic_callbacks["sleep"] = watch
             watch.start()
+
+    async def _end_memberships(self) -> None:
+        """End what those hold who are no longer members; a failure is tried again the next time."""
+        try:
+            await end_memberships(self, self.authenticator)
+        except Exception:
+            self.log.exception("Memberships could not be looked at")
 
     def _needed(self) -> bool:
         """Whether a server runs, starts or stops, or somebody asked something lately."""

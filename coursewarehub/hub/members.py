@@ -9,10 +9,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from coursewarehub.engine.states import Reason
+from coursewarehub.engine.states import Reason as Obstacle
 from coursewarehub.hub.engine_state import EngineState
 from coursewarehub.i18n import N_
-from coursewarehub.model import Course, Site, decide
+from coursewarehub.model import Course, Reason, Role, Site, decide
 from coursewarehub.model.networks import CourseNetwork
 from coursewarehub.state.folders import SiteFolders
 from coursewarehub.state.identity import site_id
@@ -26,10 +26,13 @@ _LOOK_SECONDS: Final = 0.1
 
 
 def member_of(course: Course) -> Callable[[str, Sequence[str]], Member]:
-    """The function that says who a user is: the role by the course, further groups by the hub."""
+    """The function that says who a user is: the role by the course's list, else by the hub's group of its name."""
 
     def member(name: str, groups: Sequence[str]) -> Member:
-        return Member(name, decide(course, name, now=datetime.now().astimezone()).role, tuple(groups))
+        listed = decide(course, name, now=datetime.now().astimezone())
+        by_group = next((role for role in Role if role in groups), None)
+        role = listed.role if listed.reason is not Reason.STRANGER else by_group or listed.role
+        return Member(name, role or by_group, tuple(groups))
 
     return member
 
@@ -51,7 +54,7 @@ def planner(
     return plan
 
 
-def obstacle_in(file: Path, network: CourseNetwork | None) -> Callable[[], Awaitable[Reason | None]]:
+def obstacle_in(file: Path, network: CourseNetwork | None) -> Callable[[], Awaitable[Obstacle | None]]:
     """The function that says why no server may start now; it reads what the site process wrote into `file`.
 
     The network of a course that is new may still be being made: that is waited for, but not for ever, and then the
@@ -59,13 +62,13 @@ def obstacle_in(file: Path, network: CourseNetwork | None) -> Callable[[], Await
     """
     state = EngineState(file)
 
-    async def obstacle() -> Reason | None:
+    async def obstacle() -> Obstacle | None:
         if network is None:
-            return Reason(NO_NETWORK)
+            return Obstacle(NO_NETWORK)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_NETWORK_SECONDS):
                 while not state.has(network.name):
                     await asyncio.sleep(_LOOK_SECONDS)
-        return None if state.fenced else Reason(NOT_FENCED)
+        return None if state.fenced else Obstacle(NOT_FENCED)
 
     return obstacle

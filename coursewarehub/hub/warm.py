@@ -23,6 +23,7 @@ import_available(
         "coursewarehub.hub.assembly",
         "coursewarehub.model",
         "coursewareauthenticator.dummy",
+        "coursewareauthenticator.login",
         "coursewarespawner.local",
         "ruamel.yaml",
         "sqlite3",

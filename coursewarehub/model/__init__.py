@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from coursewarehub.model.access import STAFF, Decision, Reason, decide
+    from coursewarehub.model.access import STAFF, Arrival, Decision, Identity, Reason, account_name, decide
     from coursewarehub.model.course import Course, CourseState
     from coursewarehub.model.load import (
         LoadedSite,
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "STAFF",
+    "Arrival",
     "ByteSize",
     "ConfigurationError",
     "Course",
@@ -37,6 +38,7 @@ __all__ = [
     "Decision",
     "Duration",
     "EffectiveResources",
+    "Identity",
     "LoadedSite",
     "LocalizedText",
     "Problem",
@@ -44,6 +46,7 @@ __all__ = [
     "Role",
     "SecretRef",
     "Site",
+    "account_name",
     "check_site",
     "course_file",
     "decide",
@@ -57,7 +60,7 @@ __all__ = [
 ]
 
 _HOME = {
-    "access": ("STAFF", "Decision", "Reason", "decide"),
+    "access": ("STAFF", "Arrival", "Decision", "Identity", "Reason", "account_name", "decide"),
     "course": ("Course", "CourseState"),
     "load": ("LoadedSite", "check_site", "course_file", "load_course", "load_site", "usable"),
     "names": ("normalise_name", "object_name", "valid_name"),

@@ -7,6 +7,7 @@ from datetime import date, datetime
 from enum import StrEnum
 
 from coursewarehub.model.course import Course, CourseState, Dates
+from coursewarehub.model.login import DummyAuthentication
 from coursewarehub.model.names import valid_name
 from coursewarehub.model.roles import Role
 
@@ -18,13 +19,36 @@ class Reason(StrEnum):
 
     MEMBER = "You are a member of this course."
     STRANGER = "This course lets people choose a name."
+    GROUP = "One of your groups takes part in this course."
+    EVERYONE = "This course is for everybody who can log in here."
     INVALID_NAME = "This is not a valid user name."
     NOT_A_MEMBER = "You are not a member of this course."
+    OTHERWISE = "This course no longer lets people in that way. Please sign in again."
     DRAFT = "This course is not published yet."
     CLOSED = "This course is closed."
     ARCHIVED = "This course is archived."
     NOT_OPEN_YET = "This course has not started yet."
     OVER = "This course is over."
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who somebody is, for good: the way they log in (`ldap`, `github` ...) and who they are there.
+
+    `subject` never changes and is never given to another; it is no e-mail address and need not be readable.
+    """
+
+    registration: str
+    subject: str
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """Somebody who has proved to be `identity`: the name they go by there, and the groups they are in there."""
+
+    identity: Identity
+    username: str
+    groups: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -36,27 +60,58 @@ class Decision:
     reason: Reason
 
 
-def decide(course: Course, name: str, *, now: datetime) -> Decision:
+def account_name(course: Course, arrival: Arrival) -> str:
+    """Return the user name that somebody asks for: as it is by the course's first way to log in, else `github:ada`.
+
+    So the same name at two providers is two people, and nobody who chooses a name can choose one of another way to
+    log in. Raises ValueError for what cannot be a name, or when the course has no such way to log in.
+    """
+    names = [login.name for login in course.logins]
+    if arrival.identity.registration not in names:
+        raise ValueError("the course has no such way to log in")
+    if arrival.identity.registration != names[0]:
+        return valid_name(f"{arrival.identity.registration}:{valid_name(arrival.username)}")
+    name = valid_name(arrival.username)
+    if name.partition(":")[0] in names[1:] and ":" in name:
+        raise ValueError("is the name of somebody who logs in otherwise")
+    return name
+
+
+def decide(course: Course, name: str, *, now: datetime, arrival: Arrival | None = None) -> Decision:
     """Decide whether the user `name` may enter `course` at `now`.
 
-    A date without a time is a day in the time zone of `now`. Raises ValueError when `now` has no
-    time zone.
+    `arrival` is how they last logged in, if that is known: without it groups count for nothing. The list of members
+    wins over groups, and groups over `everyone`. A date without a time is a day in the time zone of `now`. Raises
+    ValueError when `now` has no time zone.
     """
     if now.tzinfo is None:
         raise ValueError("now must have a time zone")
     try:
-        role = course.members.role_of(valid_name(name))
+        listed = course.members.role_of(valid_name(name))
     except ValueError:
         return Decision(False, None, Reason.INVALID_NAME)
+    if arrival is not None and course.login(arrival.identity.registration) is None:
+        return Decision(False, None, Reason.OTHERWISE)
+    role, granted = (listed, Reason.MEMBER) if listed is not None else _by_login(course, arrival)
     if course.state is CourseState.ARCHIVED:
-        return Decision(False, role, Reason.ARCHIVED)
-    granted = Reason.MEMBER
+        return Decision(False, listed, Reason.ARCHIVED)
     if role is None:
-        if not course.authentication.self_chosen_names:
-            return Decision(False, None, Reason.NOT_A_MEMBER)
-        role, granted = Role.STUDENT, Reason.STRANGER
+        return Decision(False, None, granted)
     obstacle = None if role in STAFF else _obstacle(course, now)
     return Decision(obstacle is None, role, obstacle or granted)
+
+
+def _by_login(course: Course, arrival: Arrival | None) -> tuple[Role | None, Reason]:
+    """The role of somebody who is not listed, and why they have it, or why none."""
+    login = course.workshop if arrival is None else course.login(arrival.identity.registration)
+    if isinstance(login, DummyAuthentication):
+        return (Role.STUDENT, Reason.STRANGER) if login.self_chosen_names else (None, Reason.NOT_A_MEMBER)
+    if login is None or arrival is None:
+        return None, Reason.NOT_A_MEMBER
+    by_group = login.roles.role_of(arrival.groups)
+    if by_group is not None:
+        return by_group, Reason.GROUP
+    return (Role(login.everyone), Reason.EVERYONE) if login.everyone else (None, Reason.NOT_A_MEMBER)
 
 
 def _obstacle(course: Course, now: datetime) -> Reason | None:

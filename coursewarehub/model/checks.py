@@ -9,6 +9,7 @@ from pathlib import Path
 from coursewarehub.model.content import Content
 from coursewarehub.model.course import Course, CourseState
 from coursewarehub.model.database import DATABASE_URL, is_database_url
+from coursewarehub.model.login import DummyAuthentication, LdapProvider, ProviderAuthentication, provider_secrets
 from coursewarehub.model.networks import capacity, course_network, courses_that_fit
 from coursewarehub.model.problems import ConfigurationError, Problem, quoted
 from coursewarehub.model.secret import SecretRef
@@ -29,6 +30,7 @@ def site_problems(
         yield from _tls_problems(root, site.edge.tls, source)
     if isinstance(site.database.url, SecretRef):
         yield from _database_problems(root, site.database.url, source, os.environ if environ is None else environ)
+    yield from _login_problems(root, site, source, os.environ if environ is None else environ)
     if isinstance(site.spawner, ContainerSpawner):
         yield from _pool_problems(site.spawner, courses, source)
         yield from _port_problems(site.edge.port, site.spawner, source)
@@ -80,22 +82,42 @@ def course_problems(
 
 
 def login_problems(site: Site, course: Course, source: Source) -> Iterator[Problem]:
-    """Yield why a course's login method must not be used on this site."""
-    login = course.authentication
+    """Yield why a course's login methods must not, or cannot, be used on this site."""
+    for login in course.logins:
+        place = course.login_key(login)
+        if isinstance(login, DummyAuthentication):
+            yield from _workshop_problems(site, login, place, source)
+        else:
+            yield from _provider_problems(site, login, place, source)
+
+
+def _workshop_problems(site: Site, login: DummyAuthentication, place: KeyPath, source: Source) -> Iterator[Problem]:
     if site.mode == "production" and not login.workshop:
         yield source.problem(
-            ("authentication", "method"),
+            (*place, "method"),
             "`authentication.method` is `dummy`, one password shared by everybody, which production mode refuses",
             "write `workshop: true` in `authentication` if that is what you want",
         )
     unguarded = isinstance(site.spawner, LocalSpawner) and not site.spawner.accept_strangers
     if login.self_chosen_names and unguarded and site.edge.is_public():
         yield source.problem(
-            ("authentication", "self_chosen_names"),
+            (*place, "self_chosen_names"),
             "`authentication.self_chosen_names` lets strangers run programs on this machine, "
             "because the site is public and the spawner is `local`",
             "remove it, listen on `127.0.0.1`, or accept it with `accept_strangers: true` in `spawner` of site.yaml",
         )
+
+
+def _provider_problems(site: Site, login: ProviderAuthentication, place: KeyPath, source: Source) -> Iterator[Problem]:
+    provider = site.login.get(login.name)
+    key = "use" if login.use else "method"
+    if provider is None:
+        there = ", ".join(quoted(name) for name in site.login) or "nothing"
+        message = f"`login` of site.yaml has no {quoted(login.name)}"
+        yield source.problem((*place, key), message, f"it has {there}; the site's operator adds providers there")
+    elif provider.method != login.method:
+        message = f"{quoted(login.name)} in `login` of site.yaml is for `{provider.method}`, not for `{login.method}`"
+        yield source.problem((*place, key), message)
 
 
 def _room_problems(spawner: ContainerSpawner, course: Course, source: Source) -> Iterator[Problem]:
@@ -109,14 +131,38 @@ def _room_problems(spawner: ContainerSpawner, course: Course, source: Source) ->
 
 
 def _secret_problems(root: Path, course: Course, source: Source, environ: Mapping[str, str]) -> Iterator[Problem]:
-    password = course.authentication.password
-    if password is None:
-        return
+    login = course.workshop
+    if login is not None and login.password is not None:
+        yield from _unresolved(root, login.password, (*course.login_key(login), "password"), source, environ)
+
+
+def _unresolved(
+    root: Path, reference: SecretRef, path: KeyPath, source: Source, environ: Mapping[str, str]
+) -> Iterator[Problem]:
     try:
-        password.resolve(root, environ)
+        reference.resolve(root, environ)
     except ConfigurationError as error:
         for problem in error.problems:
-            yield source.problem(("authentication", "password"), problem.message, problem.hint)
+            yield source.problem(path, problem.message, problem.hint)
+
+
+def _login_problems(root: Path, site: Site, source: Source, environ: Mapping[str, str]) -> Iterator[Problem]:
+    """Why a provider of `login` cannot be used: its secrets and files, or what it says unencrypted."""
+    for name, provider in site.login.items():
+        path: KeyPath = ("login", name)
+        for key, reference in provider_secrets(provider):
+            yield from _unresolved(root, reference, (*path, key), source, environ)
+        if isinstance(provider, LdapProvider):
+            if provider.ca is not None and not (root / provider.ca).is_file():
+                yield source.problem((*path, "ca"), f"the file {quoted(provider.ca)} does not exist")
+            if site.mode == "production" and provider.server.startswith("ldap://") and not provider.starttls:
+                message = "`starttls: false` sends passwords unencrypted, which production mode refuses"
+                yield source.problem((*path, "starttls"), message, "remove it, or use `ldaps://`")
+        url = getattr(provider, "issuer", None) or getattr(provider, "url", None) or ""
+        if site.mode == "production" and url.startswith("http:"):
+            key = "issuer" if hasattr(provider, "issuer") else "url"
+            message = f"{quoted(url)} is not encrypted, which production mode refuses"
+            yield source.problem((*path, key), message, "an identity provider has an `https://` address")
 
 
 def _folder_problems(root: Path, content: Content, folder: str, source: Source) -> Iterator[Problem]:

@@ -11,9 +11,9 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from coursewarehub.model.content import Content
+from coursewarehub.model.login import Authentication, DummyAuthentication, Login
 from coursewarehub.model.resources import Resources
 from coursewarehub.model.roles import Role
-from coursewarehub.model.secret import SecretReference
 from coursewarehub.model.spawner import Placement
 from coursewarehub.model.values import (
     Duration,
@@ -73,28 +73,6 @@ class Dates(Settings):
 
 def _day(moment: date) -> date:
     return moment.date() if isinstance(moment, datetime) else moment
-
-
-class DummyAuthentication(Settings):
-    """One password shared by everybody in the course: for workshops and for trying things out."""
-
-    # A second method makes `Course.authentication` a union of such classes, told apart by
-    # `method`; the loader's messages already understand that.
-    method: Literal["dummy"] = Field(description="How people log in; `dummy` asks for a name and the shared password.")
-    password: SecretReference | None = Field(
-        None,
-        description="The shared password: `file:PATH` (readable by its owner only) or `env:NAME`. "
-        "By default one is generated once, in the site's state folder.",
-        examples=["file:secrets/workshop"],
-    )
-    workshop: bool = Field(
-        False,
-        description="Confirms that a shared password is what you want; production mode refuses `dummy` without it.",
-    )
-    self_chosen_names: bool = Field(
-        False,
-        description="With `true` anybody who knows the password may choose a name and enter as a student.",
-    )
 
 
 class Members(Settings):
@@ -183,7 +161,11 @@ class Course(Settings):
         "not show it; `open`: everybody does; `closed`: students no longer enter; `archived`: "
         "nobody does.",
     )
-    authentication: DummyAuthentication = Field(DummyAuthentication(method="dummy"), description="How people log in.")
+    authentication: Authentication = Field(
+        DummyAuthentication(method="dummy"),
+        description="How people log in: one method, or a list of methods. Names of people who come by the first are "
+        "written as they are; before those of another stands its name, as in `github:ada`.",
+    )
     members: Members = Field(Members(), description="Who takes part, by role.")
     image: ImageName | None = Field(
         None,
@@ -203,3 +185,23 @@ class Course(Settings):
         description="Where the materials come from; without it learners start in an empty folder.",
     )
     limits: Limits = Field(Limits(), description="Limits of the course as a whole.")
+
+    @property
+    def logins(self) -> tuple[Login, ...]:
+        """The ways to log in, the first one first."""
+        return self.authentication if isinstance(self.authentication, tuple) else (self.authentication,)
+
+    @property
+    def workshop(self) -> DummyAuthentication | None:
+        """The login with a shared password, if the course has one."""
+        return next((login for login in self.logins if isinstance(login, DummyAuthentication)), None)
+
+    def login(self, name: str) -> Login | None:
+        """The way to log in of this name, if the course has it."""
+        return next((login for login in self.logins if login.name == name), None)
+
+    def login_key(self, login: Login) -> tuple[str | int, ...]:
+        """Where a way to log in stands in the file."""
+        if not isinstance(self.authentication, tuple):
+            return ("authentication",)
+        return ("authentication", self.authentication.index(login))

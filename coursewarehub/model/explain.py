@@ -38,6 +38,9 @@ def label(path: KeyPath) -> str:
         return "the file"
     if isinstance(path[-1], int):
         return f"item {path[-1] + 1} of {label(path[:-1])}"
+    index = next((i for i in range(len(path) - 1, 0, -1) if isinstance(path[i], int)), None)
+    if index is not None:
+        return f"{label(path[index + 1 :])} of {label(path[: index + 1])}"
     return quoted(".".join(map(str, path)), limit=100)
 
 

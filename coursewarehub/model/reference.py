@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from typing import get_args
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -47,11 +48,22 @@ def _sections(model: type[BaseModel], path: tuple[str, ...]) -> Iterator[str]:
     for name, field in model.model_fields.items():
         shape, place = Shape.of_field(field), (*path, name)
         for tag, section in shape.variants.items():
-            yield from _section(section, place, f", `{telling_key(section, tag)}: {tag}`")
-        if shape.item is not None and shape.item.model is not None:
-            yield from _section(shape.item.model, (*place, "<name>"))
+            yield from _section(section, place, _variant(section, tag))
+        if shape.item is not None:
+            below = (*place, "<name>")
+            for tag, section in shape.item.variants.items():
+                yield from _section(section, below, _variant(section, tag))
+            if shape.item.model is not None:
+                yield from _section(shape.item.model, below)
         if shape.model is not None:
             yield from _section(shape.model, place)
+
+
+def _variant(section: type[BaseModel], tag: str) -> str:
+    """What tells this mapping apart from the others that can stand here."""
+    key = telling_key(section, tag)
+    values = get_args(section.model_fields[str(key)].annotation)
+    return f", `{key}: {'` or `'.join(values)}`"
 
 
 def _section(section: type[BaseModel], path: tuple[str, ...], variant: str = "") -> Iterator[str]:
@@ -73,7 +85,7 @@ def _table(model: type[BaseModel]) -> str:
 
 def _accepts(field: FieldInfo) -> str:
     shape = Shape.of_field(field)
-    if shape.item is not None and shape.item.model is not None:
+    if shape.item is not None and shape.item.models:
         return "a mapping of names to mappings, see below"
     return "a mapping, see below" if shape.models else shape.expected()
 

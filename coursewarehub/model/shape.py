@@ -62,6 +62,8 @@ class Shape:
             tag = branch.find(Tag)
             if tag is not None and branch.model is not None:
                 found[tag.tag] = branch.model
+            elif get_origin(branch.type) is not tuple:
+                found |= branch.variants
         return found
 
     @property
@@ -116,8 +118,8 @@ class Shape:
     def is_tagged(self, segment: str | int) -> bool:
         """Whether this member of a union is the one with the tag `segment`."""
         tag = self.find(Tag)
-        if tag is not None:
-            return tag.tag == segment
+        if tag is not None and tag.tag == segment:
+            return True
         return self.model is not None and telling_key(self.model, segment) is not None
 
     def _is_root(self) -> bool:

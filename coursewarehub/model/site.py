@@ -10,69 +10,36 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from coursewarehub.model.database import DatabaseUrl
+from coursewarehub.model.login import PROVIDER_NAME, Provider
 from coursewarehub.model.spawner import LocalSpawner, Spawner
 from coursewarehub.model.values import (
     Duration,
     Expect,
     LocalizedText,
     PageLanguage,
+    PlainPath,
     Settings,
     Title,
+    is_host,
     refusal,
+    web_url,
 )
-
-_LABEL = r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)"
-_HOST_NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*", re.ASCII)
 
 
 def _host(value: str) -> str:
-    if not _is_host(value):
+    if not is_host(value):
         raise ValueError("not a host")
     return value
 
 
-def _is_host(value: str) -> bool:
-    try:
-        ipaddress.ip_address(value)
-    except ValueError:
-        numeric = re.fullmatch(r"[0-9.]+", value) is not None
-        return not numeric and _HOST_NAME.fullmatch(value) is not None
-    return True
-
-
-def _web_url(value: str, *, path: bool) -> str:
-    try:
-        parts = urlsplit(value)
-        valid = parts.scheme in {"http", "https"} and _is_host(parts.hostname or "")
-        valid = valid and parts.port != 0 and re.search(r"[\s\\]", value) is None
-    except ValueError:
-        valid = False
-    if not valid:
-        raise ValueError("not a URL")
-    if "@" in parts.netloc:
-        raise refusal("must not have a user name or password in it")
-    if parts.query or parts.fragment or "?" in value or "#" in value:
-        raise refusal("must not have a `?` or `#` in it")
-    if not path and parts.path not in {"", "/"}:
-        raise refusal("must not have a path", hint="courses are at `/courses/<id>/` below it")
-    return value if path else f"{parts.scheme}://{parts.netloc.lower()}"
-
-
 def _public_url(value: str) -> str:
-    return _web_url(value, path=False)
+    return web_url(value, path=False)
 
 
 def _directory_url(value: str) -> str:
     if not value.startswith("https:"):
         raise ValueError("not an https URL")
-    return _web_url(value, path=True)
-
-
-PlainPath = Annotated[
-    str,
-    StringConstraints(pattern=r"^[^\x00-\x1f\x7f]+$", max_length=1024),
-    Expect("the path of a file, relative to the site folder"),
-]
+    return web_url(value, path=True)
 
 
 class Tls(Settings):
@@ -182,6 +149,14 @@ class Database(Settings):
     )
 
 
+def _provider_names(value: dict[str, Provider]) -> dict[str, Provider]:
+    for name in value:
+        if re.fullmatch(PROVIDER_NAME, name) is None or name == "dummy":
+            hint = "a name has 1 to 31 lower-case letters, digits and dashes, starts with a letter, and is not `dummy`"
+            raise refusal("cannot be the name of a provider", at=(name,), hint=hint)
+    return value
+
+
 class Site(Settings):
     """The file `site.yaml` in the site folder."""
 
@@ -197,4 +172,13 @@ class Site(Settings):
     edge: Edge = Field(Edge(), description="The front door: where the site listens.")
     hubs: Hubs = Field(Hubs(), description="What holds for the hub of every course.")
     database: Database = Field(Database(), description="Where the hubs keep their data.")
+    login: Annotated[
+        dict[str, Provider],
+        AfterValidator(_provider_names),
+        Expect("a mapping of names to providers such as `{university: {method: ldap, server: ...}}`"),
+    ] = Field(
+        {},
+        description="Where people have accounts already, by a name of your choice: directories and identity providers "
+        "that courses may use.",
+    )
     spawner: Spawner = Field(LocalSpawner(), description="What runs the learners' servers.")

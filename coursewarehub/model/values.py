@@ -5,11 +5,13 @@ Each type says with `Expect` what it must be; `explain` builds the sentence for 
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -227,6 +229,47 @@ ImageName = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:@-]{0,254}$"),
     Expect("the name of a container image"),
+]
+
+# --- addresses and paths -------------------------------------------------------------------------
+
+_LABEL = r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)"
+_HOST_NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*", re.ASCII)
+
+
+def is_host(value: str) -> bool:
+    """Whether a text is the name or address of a machine."""
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        numeric = re.fullmatch(r"[0-9.]+", value) is not None
+        return not numeric and _HOST_NAME.fullmatch(value) is not None
+    return True
+
+
+def web_url(value: str, *, path: bool) -> str:
+    """Return an http(s) URL, without its path unless it may have one. Raises ValueError or a refusal."""
+    try:
+        parts = urlsplit(value)
+        valid = parts.scheme in {"http", "https"} and is_host(parts.hostname or "")
+        valid = valid and parts.port != 0 and re.search(r"[\s\\]", value) is None
+    except ValueError:
+        valid = False
+    if not valid:
+        raise ValueError("not a URL")
+    if "@" in parts.netloc:
+        raise refusal("must not have a user name or password in it")
+    if parts.query or parts.fragment or "?" in value or "#" in value:
+        raise refusal("must not have a `?` or `#` in it")
+    if not path and parts.path not in {"", "/"}:
+        raise refusal("must not have a path", hint="courses are at `/courses/<id>/` below it")
+    return value if path else f"{parts.scheme}://{parts.netloc.lower()}"
+
+
+PlainPath = Annotated[
+    str,
+    StringConstraints(pattern=r"^[^\x00-\x1f\x7f]+$", max_length=1024),
+    Expect("the path of a file, relative to the site folder"),
 ]
 
 # --- texts -------------------------------------------------------------------------------------

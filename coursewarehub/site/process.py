@@ -30,6 +30,7 @@ from coursewarehub.model import (
     usable,
 )
 from coursewarehub.model.checks import login_problems, site_problems
+from coursewarehub.model.login import used_secrets
 from coursewarehub.model.networks import CourseNetwork
 from coursewarehub.model.spawner import ContainerSpawner, Spawner
 from coursewarehub.prefork.client import clean_environment
@@ -304,7 +305,11 @@ class SiteProcess:
 
     def _look(self) -> Signature:
         """What the configuration's files look like now, secrets included."""
-        references = [course.authentication.password for course in self._loaded.courses.values()]
+        references = [
+            reference
+            for course in self._loaded.courses.values()
+            for reference in used_secrets(self.site.login, course.logins)
+        ]
         secrets = [
             self.folders.root / reference.name
             for reference in (*references, self.site.database.url)
@@ -412,7 +417,7 @@ class SiteProcess:
 
     def _fingerprint(self, course: Course) -> str:
         files = extra_files(self.folders.root)
-        for secret in (course.authentication.password, self.site.database.url):
+        for secret in (*used_secrets(self.site.login, course.logins), self.site.database.url):
             if isinstance(secret, SecretRef) and secret.kind == "file":
                 files.append(self.folders.root / secret.name)
         network = self._network_of(course)
@@ -477,9 +482,9 @@ class SiteProcess:
             "HOME": str(folders.state),
             **passed_on(self.site),
         }
-        password = self._loaded.courses[course_id].authentication.password
-        if password is not None and password.kind == "env":
-            environment[password.name] = os.environ.get(password.name, "")
+        for secret in used_secrets(self.site.login, self._loaded.courses[course_id].logins):
+            if secret.kind == "env":
+                environment[secret.name] = os.environ.get(secret.name, "")
         return StartRequest(
             name=_hub_name(course_id),
             environment=environment,

@@ -69,6 +69,9 @@ def test_jupyterhub_finds_our_classes(wheel: zipfile.ZipFile) -> None:
     found = {
         group: {name: target.partition(":")[0] for name, target in config[group].items()} for group in config.sections()
     }
-    assert found["jupyterhub.authenticators"] == {"courseware-dummy": "coursewareauthenticator.dummy"}
+    assert found["jupyterhub.authenticators"] == {
+        "courseware": "coursewareauthenticator.login",
+        "courseware-dummy": "coursewareauthenticator.dummy",
+    }
     kinds = ("docker", "local", "swarm")
     assert found["jupyterhub.spawners"] == {f"courseware-{kind}": f"coursewarespawner.{kind}" for kind in kinds}

@@ -47,7 +47,8 @@ def test_configuration_has_a_line_for_each_setting(run: Run) -> None:
     assert all(line.startswith("c.") and " = " in line for line in lines)
     assert lines == sorted(lines)
     assert "c.JupyterHub.base_url = '/courses/alpha/'" in lines
-    assert "c.CoursewareDummyAuthenticator.password = '(secret)'" in lines
+    hidden = "[WorkshopMethod(password=SecretStr('**********'), name='dummy')]"
+    assert f"c.CoursewareLogin.methods = {hidden}" in lines
     assert "c.CourseProxy.traefik_api_password = '(secret)'" in lines
 
 

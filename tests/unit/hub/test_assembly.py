@@ -18,6 +18,8 @@ from pydantic import SecretStr
 from support.models import a_course, a_site
 from traitlets.config import Config
 
+from coursewareauthenticator.dummy import WorkshopMethod
+from coursewareauthenticator.identities import IdentityBook
 from coursewarehub.hub import assembly, members
 from coursewarehub.hub.assembly import (
     CompiledTemplates,
@@ -111,10 +113,14 @@ def test_edge() -> None:
 def test_authentication() -> None:
     made = made_by("authentication")
     assert callable(made["CoursewareAuthenticator"].pop("decide"))
+    assert callable(made["CoursewareLogin"].pop("name_for"))
     assert made == {
-        "JupyterHub": {"authenticator_class": "courseware-dummy"},
+        "JupyterHub": {"authenticator_class": "courseware"},
         "CoursewareAuthenticator": {},
-        "CoursewareDummyAuthenticator": {"password": "password-x"},
+        "CoursewareLogin": {
+            "methods": [WorkshopMethod(SecretStr("password-x"))],
+            "identities": IdentityBook("sqlite:////site/state/courses/alpha/hub.sqlite"),
+        },
         "Authenticator": {"admin_users": set()},
     }
 
@@ -278,8 +284,7 @@ def test_pages() -> None:
             "title": course.title,
             "description": course.description,
             "language": "fr",
-            "method": "dummy",
-            "self_chosen_names": False,
+            "logins": [{"name": "dummy", "kind": "workshop", "title": None, "self_chosen_names": False}],
         },
         "engine": None,
         "site_title": site.title,
@@ -333,7 +338,8 @@ def test_two_courses_share_nothing_that_is_theirs(tmp_path: Path) -> None:
         ("JupyterHub", "cookie_secret_file"),
         ("JupyterHub", "services"),
         ("CourseProxy", "dynamic_config_file"),
-        ("CoursewareDummyAuthenticator", "password"),
+        ("CoursewareLogin", "methods"),
+        ("CoursewareLogin", "identities"),
         ("CoursewareLocalSpawner", "homes_folder"),
     ):
         assert configs[0][section][key] != configs[1][section][key], (section, key)

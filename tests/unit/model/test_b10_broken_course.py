@@ -71,7 +71,21 @@ TEXTS: dict[str, tuple[str, int, str]] = {
         3,
         "`state` must be one of `draft`, `open`, `closed`, `archived`, not `opened`",
     ),
-    "unknown-method": ("authentication: {method: ldap}\n", 3, "must be `dummy`, not `ldap`"),
+    "unknown-method": ("authentication: {method: ldpa}\n", 3, "`cilogon`, not `ldpa`"),
+    "unknown-method-of-several": (
+        "authentication:\n  - method: dummy\n  - method: ldpa\n",
+        5,
+        "item 2 of `authentication`",
+    ),
+    "no-such-login": ("authentication: {method: ldap}\n", 3, "`login` of site.yaml has no `ldap` (it has nothing"),
+    "one-method-twice": ("authentication:\n  - method: dummy\n  - method: dummy\n", 5, "repeats `dummy`"),
+    "no-methods": ("authentication: []\n", 3, "must name at least one method"),
+    "typo-in-roles": (
+        "authentication:\n  method: ldap\n  roles: {techers: [a]}\n",
+        5,
+        "unknown key `techers` in `authentication.roles`",
+    ),
+    "a-word-as-groups": ("authentication:\n  method: ldap\n  roles: {students: a}\n", 5, "must be a list of groups"),
     "no-method": ("authentication:\n  workshop: true\n", 3, "`authentication.method` is missing"),
     "plain-password": (
         "authentication:\n  method: dummy\n  password: hunter2\n",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jsonschema
 import pytest
@@ -155,11 +155,19 @@ def keys(model: type[BaseModel], path: str = "") -> Iterator[tuple[str, str]]:
         place = f"{path}.{name}".strip(".")
         if shape.item is not None and shape.item.model is not None:
             yield from keys(shape.item.model, f"{place}.<name>")
+        for tag, inner in (shape.item.variants if shape.item is not None else {}).items():
+            yield from of_variant(inner, f"{place}.<name>", tag)
         if shape.model is not None:
             yield from keys(shape.model, place)
         for tag, inner in shape.variants.items():
-            for below, key in keys(inner, place):
-                yield (f"{below}`, `{telling_key(inner, tag)}: {tag}" if below == place else below), key
+            yield from of_variant(inner, place, tag)
+
+
+def of_variant(model: type[BaseModel], place: str, tag: str) -> Iterator[tuple[str, str]]:
+    telling = str(telling_key(model, tag))
+    values = "` or `".join(get_args(model.model_fields[telling].annotation))
+    for below, key in keys(model, place):
+        yield (f"{below}`, `{telling}: {values}" if below == place else below), key
 
 
 @pytest.mark.parametrize("model", [Site, Course])

@@ -67,7 +67,8 @@ ASYNC, SYNC = environment(True), environment(False)
 
 def course(**changes: Any) -> dict[str, Any]:
     """The template variable `course`."""
-    values = {"id": "python", "title": "Qwerty", "description": "Uiop", "language": "en", "method": "dummy"}
+    values = {"id": "python", "title": "Qwerty", "description": "Uiop", "language": "en"}
+    values["logins"] = [{"name": "dummy", "kind": "workshop", "title": None, "self_chosen_names": False}]
     return values | changes
 
 

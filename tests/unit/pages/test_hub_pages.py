@@ -225,6 +225,30 @@ def test_the_language_switch_after_a_form(uri: str, back: str) -> None:
     assert f"/?lang=ja&next={back.replace('/', '%2F')}" in Page(html).links
 
 
+WORKSHOP = {"name": "dummy", "kind": "workshop", "title": None, "self_chosen_names": False}
+DIRECTORY = {"name": "ldap", "kind": "password", "title": None, "self_chosen_names": False}
+HOUSE = {"name": "house", "kind": "button", "title": Texts(), "self_chosen_names": False}
+PLAIN = {"name": "oidc", "kind": "button", "title": None, "self_chosen_names": False}
+
+
+def test_login_by_a_button_alone() -> None:
+    shown = page("login.html", "fr", course={"logins": [HOUSE]}, login_error="", next="%2Fa")
+    assert f"{HUB}login/house?next=%2Fa" in shown.links
+    assert "Se connecter avec text-fr" in shown.texts
+    assert not shown.all("form")
+
+
+def test_login_by_several_buttons_and_one_form_for_both_passwords() -> None:
+    shown = page("login.html", course={"logins": [DIRECTORY, HOUSE, PLAIN, WORKSHOP]}, login_error="")
+    assert [link for link in shown.links if "/login/" in link] == [f"{HUB}login/house?next=", f"{HUB}login/oidc?next="]
+    assert "Sign in with the account of your institution" in shown.texts
+    assert len(shown.all("form")) == 1
+    radios = [field for field in shown.all("input") if field["type"] == "radio"]
+    assert [(field["value"], "checked" in field) for field in radios] == [("ldap", True), ("dummy", False)]
+    assert {"Account of your institution", "Course password", "Password"} <= set(shown.texts)
+    assert shown.all("fieldset") and "Which password do you have?" in shown.texts
+
+
 def test_login_of_the_workshop() -> None:
     shown = page("login.html", login_error="", username="")
     names = {field["name"] for field in shown.all("input")}
@@ -237,12 +261,12 @@ def test_login_of_the_workshop() -> None:
 
 
 def test_login_with_a_name_of_ones_own() -> None:
-    texts = page("login.html", course={"self_chosen_names": True}).texts
+    texts = page("login.html", course={"logins": [WORKSHOP | {"self_chosen_names": True}]}).texts
     assert any(text.startswith("Choose any name") for text in texts)
 
 
 def test_login_of_another_method() -> None:
-    texts = page("login.html", course={"method": "ldap"}).texts
+    texts = page("login.html", course={"logins": [DIRECTORY]}).texts
     assert "Password" in texts
     assert "Course password" not in texts
 
@@ -523,7 +547,7 @@ def test_a_known_message_is_translated() -> None:
 
 
 def test_every_refusal_is_known() -> None:
-    granted = {Decided.MEMBER, Decided.STRANGER}
+    granted = {Decided.MEMBER, Decided.STRANGER, Decided.GROUP, Decided.EVERYONE}
     assert set(REFUSALS) == {str(reason) for reason in Decided if reason not in granted}
 
 

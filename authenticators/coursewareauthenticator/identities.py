@@ -1,0 +1,123 @@
+"""Which identity a user name belongs to, in one course: the first to come under a name keeps it.
+
+So a provider that gives a name away again, or an address that changes hands, gives nobody another person's work.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from threading import Lock
+from typing import Final
+
+from sqlalchemy import Column, MetaData, String, Table, Text, create_engine, delete, select
+from sqlalchemy.engine import Engine
+
+from coursewarehub.model.access import Arrival, Identity
+
+_METADATA: Final = MetaData()
+IDENTITIES: Final = Table(
+    "courseware_identities",
+    _METADATA,
+    Column("registration", String(64), primary_key=True),
+    Column("subject", String(512), primary_key=True),
+    Column("name", String(255), nullable=False, unique=True),
+    Column("username", String(255), nullable=False),
+    Column("groups", Text, nullable=False),
+)
+
+
+class NameTakenError(Exception):
+    """The user name belongs to another identity."""
+
+
+class IdentityBook:
+    """Names and last arrivals of a course's people. Kept in `url`'s database; without one, in memory only.
+
+    Reading costs no query after the first; a login writes only what is new. Safe to use from several threads.
+    """
+
+    def __init__(self, url: str = "") -> None:
+        self._url = url
+        self._engine: Engine | None = None
+        self._lock = Lock()
+        self._names: dict[Identity, str] = {}
+        self._arrivals: dict[str, Arrival] = {}
+
+    def __repr__(self) -> str:
+        return "IdentityBook()"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, IdentityBook) and other._url == self._url
+
+    def __hash__(self) -> int:
+        return hash(self._url)
+
+    def __deepcopy__(self, _: object) -> IdentityBook:
+        """traitlets copies what is configured; there is one book."""
+        return self
+
+    def open(self) -> None:
+        """Read what is known; later calls do nothing. SQLAlchemy's errors when the database cannot be had."""
+        with self._lock:
+            if self._engine is not None or not self._url:
+                return
+            engine = create_engine(self._url, pool_pre_ping=True)
+            _METADATA.create_all(engine)
+            with engine.connect() as connection:
+                for row in connection.execute(select(IDENTITIES)):
+                    identity = Identity(row.registration, row.subject)
+                    self._names[identity] = row.name
+                    self._arrivals[row.name] = Arrival(identity, row.username, frozenset(json.loads(row.groups)))
+            self._engine = engine
+
+    def name_of(self, identity: Identity) -> str | None:
+        """Return the user name that an identity has had before."""
+        return self._names.get(identity)
+
+    def last_arrival(self, name: str) -> Arrival | None:
+        """Return how the person with this user name last logged in."""
+        return self._arrivals.get(name)
+
+    def enter(self, arrival: Arrival, wanted: str, offered: Collection[str]) -> str:
+        """Remember an arrival and return its user name: the one it has had, else `wanted`.
+
+        A name of somebody whose way to log in is no longer `offered` may be taken over, so that a course can move
+        from a workshop password to a directory. Raises NameTakenError.
+        """
+        with self._lock:
+            name = self._names.get(arrival.identity, wanted)
+            holder = self._arrivals.get(name)
+            if holder is not None and holder.identity != arrival.identity and holder.identity.registration in offered:
+                raise NameTakenError(name)
+            if holder != arrival:
+                self._store(name, arrival)
+                if holder is not None:
+                    self._names.pop(holder.identity, None)
+                self._names[arrival.identity] = name
+                self._arrivals[name] = arrival
+            return name
+
+    def forget(self, name: str) -> None:
+        """Give a user name free: the next identity to come under it has it."""
+        with self._lock:
+            arrival = self._arrivals.pop(name, None)
+            if arrival is not None:
+                self._names.pop(arrival.identity, None)
+            if self._engine is not None:
+                with self._engine.begin() as connection:
+                    connection.execute(delete(IDENTITIES).where(IDENTITIES.c.name == name))
+
+    def _store(self, name: str, arrival: Arrival) -> None:
+        if self._engine is None:
+            return
+        values = {
+            "registration": arrival.identity.registration,
+            "subject": arrival.identity.subject,
+            "name": name,
+            "username": arrival.username,
+            "groups": json.dumps(sorted(arrival.groups)),
+        }
+        with self._engine.begin() as connection:
+            connection.execute(delete(IDENTITIES).where(IDENTITIES.c.name == name))
+            connection.execute(IDENTITIES.insert().values(values))

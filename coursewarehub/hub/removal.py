@@ -1,0 +1,61 @@
+"""Ends what people hold who are no longer members: cookies, tokens and running servers.
+
+JupyterHub asks its authenticator again when somebody does something; a learner's server asks nobody for minutes, and a
+kernel that computes never. So the hub looks at everybody by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final, Protocol
+
+from jupyterhub import orm
+from jupyterhub.utils import new_token
+
+EVERY_SECONDS: Final = 20.0
+
+
+class Decider(Protocol):
+    """An authenticator that can say of a user name what may be (`CoursewareAuthenticator`)."""
+
+    async def prepare(self) -> None:
+        """Have at hand what `verdict` needs."""
+
+    def verdict(self, name: str) -> Any:
+        """The decision: `allowed`, `role`."""
+
+
+async def end_memberships(app: Any, decider: Decider) -> list[str]:
+    """Give everybody the groups of their role; end what is held by those who have none. Returns their names.
+
+    Somebody who has a role but may not enter now (a course that is over) keeps what runs: only logins end.
+    """
+    removed = []
+    await decider.prepare()
+    for row in app.db.query(orm.User).all():
+        verdict = decider.verdict(row.name)
+        if verdict.role is None:
+            if await _end(app, row):
+                removed.append(row.name)
+        elif verdict.allowed and [group.name for group in row.groups] != [str(verdict.role)] and row.groups:
+            app.users[row.id].sync_groups([str(verdict.role)])
+        await asyncio.sleep(0)
+    return removed
+
+
+async def _end(app: Any, row: orm.User) -> bool:
+    """End what a removed member holds; whether there was anything."""
+    user = app.users[row.id]
+    running = [name for name, spawner in user.spawners.items() if spawner.active and spawner.pending is None]
+    if not running and not row.api_tokens and not row.groups:
+        return False
+    app.log.warning("%r is no longer a member: ending the login and %d server(s)", row.name, len(running))
+    for token in list(row.api_tokens):
+        app.db.delete(token)
+    row.cookie_id = new_token()
+    app.db.commit()
+    user.sync_groups([])
+    for name in running:
+        await app.proxy.delete_user(user, name)
+        await user.stop(name)
+    return True
