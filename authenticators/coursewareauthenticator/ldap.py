@@ -1,8 +1,7 @@
 """Login by a directory, on ldapauthenticator: its way from a name to a bind, in threads of our own and in time.
 
-Stock ldapauthenticator talks to the directory in the hub's event loop, without time-outs, follows referrals with the
-person's password, and takes any certificate. Here no other request waits for a directory, and a password is only
-sent to a directory that is who it claims to be.
+No other request waits for a directory, no referral is followed, and a password is only sent to a directory that is
+who it claims to be.
 """
 
 from __future__ import annotations
