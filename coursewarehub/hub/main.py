@@ -15,10 +15,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from jupyterhub.app import JupyterHub
+from jupyterhub.auth import Authenticator
+from jupyterhub.crypto import CryptKeeper
 from jupyterhub.log import log_request
+from jupyterhub.spawner import Spawner
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import PeriodicCallback
-from traitlets import Float
+from traitlets import Float, default
 
 from coursewareauthenticator.base import CoursewareAuthenticator
 from coursewarehub.hub.removal import EVERY_SECONDS, end_memberships
@@ -33,6 +36,11 @@ class CourseHub(JupyterHub):
     sleep_after = Float(
         0.0, help="Go to sleep after so many seconds without a request and without a server; 0: never."
     ).tag(config=True)
+
+    @default("classes")
+    def _few_classes(self) -> list[type[Any]]:
+        """What its command line could set; JupyterHub would import every authenticator and spawner for this list."""
+        return [Authenticator, Spawner, CryptKeeper]
 
     listening: socket.socket | None = None
     tell: Callable[[str], None] = staticmethod(lambda _event: None)
