@@ -331,8 +331,6 @@ def place_of(
     """Resolve the secrets of a hub; ConfigurationError when one cannot be had."""
     folders = SiteFolders.of(root, site)
     reference = course.workshop.password if course.workshop is not None else None
-    references = [] if reference is None else [reference]
-    references += used_secrets(site.login, course.logins)
     own = folders.course_secrets(course.id)
     return Place(
         folders=folders,
@@ -343,7 +341,7 @@ def place_of(
         password=reference.resolve(root, os.environ) if reference else generated_once(own / "password"),
         database_url=SecretStr(hub_database(folders, site, course.id, os.environ).url),
         network=network,
-        secrets={str(each): each.resolve(root, os.environ) for each in references},
+        secrets={str(each): each.resolve(root, os.environ) for each in used_secrets(site.login, course.logins)},
     )
 
 
