@@ -19,8 +19,12 @@ from support.netns import run
 from support.probes import (
     CLOSED,
     FILTERED,
+    INTERNET,
     LISTENERS,
+    METADATA,
     OPEN,
+    PRIVATE,
+    PUBLIC,
     PYTHON,
     UNKNOWN,
     Target,
@@ -46,17 +50,6 @@ HUB, HISTORY = 20003, 8005
 
 MACHINE_TCP = (22, 111, 389, 2049, 2375, 2376, 2377, 5000, 5432, 7946, 8001, HISTORY, HUB)
 MACHINE_UDP = (53, 4789, 7946)
-METADATA = "169.254.169.254"
-PRIVATE: tuple[Target, ...] = (
-    (METADATA, 80, "tcp"),
-    ("10.99.0.1", 80, "tcp"),
-    ("10.99.0.1", 53, "udp"),
-    ("172.30.0.1", 22, "tcp"),
-    ("192.168.77.1", 445, "tcp"),
-    ("100.64.9.1", 443, "tcp"),
-)
-INTERNET = "203.0.113.9"  # stands for the internet; nobody has it
-PUBLIC: tuple[Target, ...] = ((INTERNET, 443, "tcp"), (INTERNET, 80, "tcp"), (INTERNET, 9000, "udp"))
 REFUSED: tuple[Target, ...] = (
     *((INTERNET, port, "tcp") for port in (*MAIL, *POOLS, 2377, 7946)),
     (INTERNET, 4789, "udp"),

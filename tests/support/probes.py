@@ -25,6 +25,19 @@ OPEN, CLOSED, FILTERED, UNKNOWN = "open", "closed", "filtered", "unknown"
 Target = tuple[str, int, str]
 """Address or name, port, `tcp` or `udp`."""
 
+# What a container is kept from, or let to, outside its node. Nobody has these addresses but by a test.
+METADATA = "169.254.169.254"
+PRIVATE: tuple[Target, ...] = (
+    (METADATA, 80, "tcp"),
+    ("10.99.0.1", 80, "tcp"),
+    ("10.99.0.1", 53, "udp"),
+    ("172.30.0.1", 22, "tcp"),
+    ("192.168.77.1", 445, "tcp"),
+    ("100.64.9.1", 443, "tcp"),
+)
+INTERNET = "203.0.113.9"
+PUBLIC: tuple[Target, ...] = ((INTERNET, 443, "tcp"), (INTERNET, 80, "tcp"), (INTERNET, 9000, "udp"))
+
 
 def provide_python(engine: Engine) -> str:
     """Have an image with Python and iptables on this engine, and in its registry; its name."""

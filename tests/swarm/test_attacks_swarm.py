@@ -25,8 +25,11 @@ from support.probes import (
     EVIL,
     EVIL_ADDRESS,
     FORGERIES,
+    INTERNET,
     LISTENERS,
     OPEN,
+    PRIVATE,
+    PUBLIC,
     Header,
     Target,
     answered,
@@ -196,16 +199,6 @@ def test_a06_a_container_is_who_its_token_says_and_nobody_without(site: Deployed
 
 MACHINE = (22, 111, 389, 2049, 2375, 2376, 5000, 5432, 8001, 8005, 20003)
 SWARM_TCP, SWARM_UDP = (2377, 7946), (4789, 7946)
-PRIVATE: tuple[Target, ...] = (
-    ("169.254.169.254", 80, "tcp"),
-    ("10.99.0.1", 80, "tcp"),
-    ("10.99.0.1", 53, "udp"),
-    ("172.30.0.1", 22, "tcp"),
-    ("192.168.77.1", 445, "tcp"),
-    ("100.64.9.1", 443, "tcp"),
-)
-INTERNET = "203.0.113.9"  # stands for the internet; nobody has it
-PUBLIC: tuple[Target, ...] = ((INTERNET, 443, "tcp"), (INTERNET, 80, "tcp"), (INTERNET, 9000, "udp"))
 REFUSED: tuple[Target, ...] = (
     *((INTERNET, port, "tcp") for port in (*MAIL, *POOLS, *SWARM_TCP)),
     *((INTERNET, port, "udp") for port in SWARM_UDP),

@@ -9,15 +9,10 @@ from support.deployed import DeployedSite
 from support.invariants import owners, running
 from support.workload import enter, lost, reason_of_failure, stop_server, work
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("whole"), pytest.mark.timeout(600)]
 
 SPAWNER = {"course_network": 28}
 PLACES = 4  # of the 8 addresses for servers, one is for broadcasts and each machine has one
-
-
-@pytest.fixture(autouse=True)
-def all_well(whole: None) -> None:
-    """What `whole` sees to, around the test of this file."""
 
 
 def test_f22_a_full_course_is_told_and_has_room_again(site: DeployedSite) -> None:

@@ -27,16 +27,11 @@ from support.workload import Session, lost, reason_of_failure, stop_server, work
 
 from coursewarehub.model.names import object_name
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("whole"), pytest.mark.timeout(600)]
 
 ALPHA = {"placement": {"constraints": ["node.hostname==n2"]}}
 MIB = 1024**2
 MEMORY, TEMPORARY, PROCESSES = 512 * MIB, 64 * MIB, 512  # of a server of `alpha`
-
-
-@pytest.fixture(autouse=True)
-def all_well(whole: None) -> None:
-    """What `whole` sees to, around every test of this file."""
 
 
 @contextmanager

@@ -31,12 +31,7 @@ from support.workload import enter, hub_api, lost, reason_of_failure, stop_serve
 
 from coursewarehub.model.names import object_name
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-
-
-@pytest.fixture(autouse=True)
-def all_well(whole: None) -> None:
-    """What `whole` sees to, around every test of this file."""
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("whole"), pytest.mark.timeout(900)]
 
 
 # -- a student's day --------------------------------------------------------------------------------------------
