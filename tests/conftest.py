@@ -19,10 +19,15 @@ WITH_ENGINES = tuple(Path(__file__).parent / name for name in ("docker", "swarm"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What runs real Docker Engines has a mark of its own, by its folder."""
+    """What runs real Docker Engines has a mark of its own, by its folder.
+
+    Tests of real processes against the clock are run once more when they fail; the summary names those that did.
+    """
     for item in items:
         if any(item.path.is_relative_to(folder) for folder in WITH_ENGINES):
             item.add_marker(pytest.mark.engine)
+        if item.get_closest_marker("slow") or item.get_closest_marker("engine"):
+            item.add_marker(pytest.mark.flaky(reruns=1, reruns_delay=2))
 
 
 @pytest.fixture

@@ -157,6 +157,7 @@ def silent() -> Iterator[str]:
 
     threading.Thread(target=hold, daemon=True).start()
     yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    listening.shutdown(socket.SHUT_RDWR)
     listening.close()
     for each in held:
         each.close()

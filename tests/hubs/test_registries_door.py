@@ -57,6 +57,7 @@ class Registry:
                     visitor.sendall(HELLO)
 
     def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import threading
 import time
@@ -224,6 +225,8 @@ class Silent:
             pass
 
     def close(self) -> None:
+        with contextlib.suppress(OSError):  # closed already
+            self._listening.shutdown(socket.SHUT_RDWR)  # or the thread in `accept` would still take one
         self._listening.close()
 
 

@@ -315,13 +315,18 @@ def test_sigterm_while_it_starts(tmp_path: Path, hub: FakeHub, delay: float) -> 
 
 
 def test_sigterm_while_the_hub_does_not_answer(tmp_path: Path, hub: FakeHub) -> None:
-    hub.mode = "broken"
     hub.close()
-    server = LearnerServer(tmp_path / "home", hub).launch()
-    eventually(lambda: "Failed to connect to my Hub" in server.said(), 30)
-    assert server.process is not None
-    server.process.terminate()
-    assert server.wait(20) == 0, server.said()
+    with socket.socket() as nobody:
+        nobody.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        nobody.bind(("127.0.0.1", hub.port))  # does not listen: refused, and nobody else's meanwhile
+        server = LearnerServer(tmp_path / "home", hub).launch()
+        assert server.process is not None
+        deadline = time.monotonic() + 60
+        while "Failed to connect to my Hub" not in server.said():
+            assert server.process.poll() is None and time.monotonic() < deadline, server.said()
+            time.sleep(0.05)
+        server.process.terminate()
+        assert server.wait(20) == 0, server.said()
 
 
 @pytest.mark.parametrize(
