@@ -153,11 +153,18 @@ class SwarmBed:
         self.wait_ready()
         self.managers(1)
         self.each(Engine.remove_containers)
-        for network in self.manager.api("GET", "/networks", filters={"driver": {"overlay": True}}):
-            if not network["Ingress"]:
-                self._forget(network)
+        self._forget_networks()
         self.each(Engine.remove_all)
-        eventually(lambda: len(self.manager.api("GET", "/networks", filters={"driver": {"overlay": True}})) == 1, 20)
+        # Swarm keeps a network as long as it counts a task there, also one that is over.
+        eventually(self._forget_networks, 90, every=1)
+
+    def _forget_networks(self) -> bool:
+        """Whether none but the ingress was left, of which the others are removed."""
+        overlays = self.manager.api("GET", "/networks", filters={"driver": {"overlay": True}})
+        ours = [network for network in overlays if not network["Ingress"]]
+        for network in ours:
+            self._forget(network)
+        return not ours
 
     def _forget(self, network: dict[str, Any]) -> None:
         """Remove an overlay network, on this node too: a service's container may have joined it behind Swarm's back."""
