@@ -6,16 +6,19 @@ Run ``python -m benchmarks.spawn_swarm`` as root; ``--help`` lists the options. 
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.beds import Host, run_on
+from benchmarks.beds import CHECKOUT, Host, run_on
 from benchmarks.bursts import WARM, Values, arguments, empty, measure, notes, sides, students
 from benchmarks.bursts import rows as burst_rows
 from benchmarks.measure import Aim, Row
 from benchmarks.our_containers import OursSwarm
+from benchmarks.processes import StackError
 from benchmarks.report import Machine, note, publish
 from benchmarks.stock_containers import StockSwarm
 from benchmarks.tasks import noted, running_tasks
@@ -23,7 +26,12 @@ from benchmarks.tasks import noted, running_tasks
 MILLI = 1000
 ADDED = 50.0  # milliseconds
 
+BARE = "bare"
+PATIENCE = 300.0  # seconds until the bare services run
+
 TOLD = {
+    "bare": "in the stock column services of the image that only sleep, made by `xargs -P8 docker service create`, "
+    "from the first command until the manager says that all run; what Docker takes for itself on this machine",
     "added": "from the manager's record that the task runs (UpdatedAt) to the spawner's knowing it; stock is patient",
     "ran": "from the node's time stamp that the task runs (Status.Timestamp) to the spawner's knowing it",
     "docker": "from the time stamp to the manager's record; managers write at most every 100 ms what nodes tell",
@@ -48,6 +56,38 @@ def reactions(stack: StockSwarm | OursSwarm, host: Host, options: argparse.Names
         values[f"{when}: docker"].append(MILLI * (task.told - task.ran))
 
 
+def bare(host: Host, options: argparse.Namespace, values: Values) -> None:
+    """Add the seconds that the Swarm itself takes for services that only sleep: for one alone, and for many at once."""
+    host.docker("network", "create", "--driver", "overlay", BARE)
+    for number in range(WARM):
+        _services(host, f"warm{number}-", 1)
+    for number in range(options.singles):
+        values["single"].append(_services(host, f"single{number}-", 1))
+    values["last"].append(_services(host, "many-", options.students))
+    host.reset()
+
+
+def _services(host: Host, prefix: str, count: int) -> float:
+    """Seconds until so many new services run by the manager's records. `StackError`."""
+    create = ["docker", "-H", host.facts.url, "service", "create", "--detach", "--quiet", "--name", f"{prefix}@"]
+    where = ["--network", BARE, "--endpoint-mode", "dnsrr", "--restart-condition", "none"]
+    command = ["xargs", "-P8", "-I@", *create, *where, host.facts.images["singleuser"], "sleep", "600"]
+    begin = time.monotonic()
+    names = "\n".join(map(str, range(count)))
+    done = subprocess.run(
+        host.placed(command, CHECKOUT), input=names, capture_output=True, text=True, check=False, timeout=PATIENCE
+    )
+    if done.returncode != 0:
+        raise StackError(f"bare services: {done.stderr.strip()[-500:]}")
+    while time.monotonic() - begin < PATIENCE:
+        mine = {each["ID"] for each in host.api("/services") if each["Spec"]["Name"].startswith(prefix)}
+        run = {task["ServiceID"] for task in host.api("/tasks") if task["Status"]["State"] == "running"}
+        if len(mine & run) == count:
+            return time.monotonic() - begin
+        time.sleep(0.05)
+    raise StackError(f"bare services: not all of {count} run after {PATIENCE:.0f} s")
+
+
 def rows(count: int, values: dict[str, Values]) -> list[Row]:
     """The table's lines."""
 
@@ -55,7 +95,12 @@ def rows(count: int, values: dict[str, Values]) -> list[Row]:
         stock, ours = (tuple(values[side][metric]) for side in ("patient", "ours"))
         return Row(label, "ms", stock, ours, aim, share, told)
 
-    table = burst_rows(count, values)
+    docker, ours = values["bare"], values["ours"]
+    table = [
+        *burst_rows(count, values),
+        Row("one alone: page, beside bare", "s", tuple(docker["single"]), tuple(ours["single"]), note=TOLD["bare"]),
+        Row(f"{count} at once: last ready, beside bare", "s", tuple(docker["last"]), tuple(ours["last ready"])),
+    ]
     for when, label in (("alone", "one alone"), ("burst", f"{count} at once")):
         table += [
             row(f"{when}: added", f"{label}: added to task-running, p95", 0.95, Aim(value=ADDED), TOLD["added"]),
@@ -76,6 +121,8 @@ def main(options: argparse.Namespace, manager: Host) -> int:
             with side(name, options, manager) as stack:
                 measure(stack, options, values[name])
                 reactions(stack, manager, options, values[name])
+        note(f"round {number + 1} of {options.rounds}: bare services")
+        bare(manager, options, values["bare"])
     return publish("spawn_swarm", options, rows(options.students, values), machine, notes(options))
 
 
