@@ -10,6 +10,7 @@ from coursewarehub.model.content import Content
 from coursewarehub.model.course import Course, CourseState
 from coursewarehub.model.database import DATABASE_URL, is_database_url
 from coursewarehub.model.login import DummyAuthentication, LdapProvider, ProviderAuthentication, provider_secrets
+from coursewarehub.model.lti import Lti11Provider, Lti13Provider, LtiAuthentication
 from coursewarehub.model.networks import capacity, course_network, courses_that_fit
 from coursewarehub.model.problems import ConfigurationError, Problem, quoted
 from coursewarehub.model.secret import SecretRef
@@ -108,7 +109,9 @@ def _workshop_problems(site: Site, login: DummyAuthentication, place: KeyPath, s
         )
 
 
-def _provider_problems(site: Site, login: ProviderAuthentication, place: KeyPath, source: Source) -> Iterator[Problem]:
+def _provider_problems(
+    site: Site, login: ProviderAuthentication | LtiAuthentication, place: KeyPath, source: Source
+) -> Iterator[Problem]:
     provider = site.login.get(login.name)
     key = "use" if login.use else "method"
     if provider is None:
@@ -158,11 +161,18 @@ def _login_problems(root: Path, site: Site, source: Source, environ: Mapping[str
             if site.mode == "production" and provider.server.startswith("ldap://") and not provider.starttls:
                 message = "`starttls: false` sends passwords unencrypted, which production mode refuses"
                 yield source.problem((*path, "starttls"), message, "remove it, or use `ldaps://`")
-        url = getattr(provider, "issuer", None) or getattr(provider, "url", None) or ""
-        if site.mode == "production" and url.startswith("http:"):
-            key = "issuer" if hasattr(provider, "issuer") else "url"
-            message = f"{quoted(url)} is not encrypted, which production mode refuses"
-            yield source.problem((*path, key), message, "an identity provider has an `https://` address")
+        if isinstance(provider, Lti13Provider) and provider.formerly is not None:
+            if not isinstance(site.login.get(provider.formerly), Lti11Provider):
+                message = f"`login` has no {quoted(provider.formerly)} with `method: lti11`"
+                yield source.problem((*path, "formerly"), message)
+        for key in ("issuer", "url", "auth_url", "token_url", "jwks_url"):
+            url = getattr(provider, key, None) or ""
+            if site.mode == "production" and url.startswith("http:"):
+                message = f"{quoted(url)} is not encrypted, which production mode refuses"
+                yield source.problem((*path, key), message, f"{_WHO.get(provider.method, 'an identity provider')} has an `https://` address")
+
+
+_WHO = {"lti13": "a learning platform", "lti11": "a learning platform"}
 
 
 def _folder_problems(root: Path, content: Content, folder: str, source: Source) -> Iterator[Problem]:
