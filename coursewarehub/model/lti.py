@@ -97,11 +97,6 @@ class LtiAuthentication(Settings):
         description="What people are for whom the platform names no role in its course; by default they do not enter.",
         examples=["student"],
     )
-    embed: bool = Field(
-        False,
-        description="Whether the platform may show JupyterLab inside its own pages; needs https and a browser that "
-        "allows it. By default it opens in a window of its own.",
-    )
 
     @property
     def name(self) -> str:

@@ -23,6 +23,7 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 from coursewareauthenticator.lti.launch import LaunchRefused, web_address
 from coursewareauthenticator.lti.registrations import Registrations
 from coursewareauthenticator.lti.tokens import strict_json
+from coursewarehub.i18n import N_
 
 LIFETIME: Final = 3600
 """Seconds that a login may take, with detours through an identity provider."""
@@ -52,8 +53,8 @@ class Pending:
             raise LaunchRefused(
                 401,
                 "state",
-                "This browser has not begun this launch, or keeps no cookies inside other pages: "
-                "open the link in a window of its own.",
+                N_("This browser has not begun this launch, or keeps no cookies inside other pages: "
+                "open the link in a window of its own."),
             )
 
 
@@ -123,10 +124,10 @@ def unseal(state: str, secret: bytes, now: float) -> Pending:
     """The login that `state` belongs to. Raises LaunchRefused 401 when it is not of this hub or too old."""
     body, _, mac = state.partition(".")
     if not hmac.compare_digest(_mac(body.encode("utf-8", "replace"), secret).encode(), mac.encode("utf-8", "replace")):
-        raise LaunchRefused(401, "state", "This launch was not begun here: open the link in your course again.")
+        raise LaunchRefused(401, "state", N_("This launch was not begun here: open the link in your course again."))
     issuer, client_id, nonce, expires, browser, course = strict_json(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
     if now > expires:
-        raise LaunchRefused(401, "state", "This launch took more than an hour: open the link in your course again.")
+        raise LaunchRefused(401, "state", N_("This launch took more than an hour: open the link in your course again."))
     return Pending(issuer, client_id, nonce, expires, browser, course)
 
 
@@ -152,7 +153,7 @@ def read_callback(parameters: Parameters) -> Callback:
         raise LaunchRefused(
             400,
             "error",
-            "The platform has refused the login: %(error)s %(description)s. Log in there and try again.",
+            N_("The platform has refused the login: %(error)s %(description)s. Log in there and try again."),
             error=error,
             description=_optional(parameters, "error_description") or "",
         )
@@ -163,7 +164,7 @@ def _one(parameters: Parameters, name: str, longest: int | None = _LONGEST_PARAM
     value = _optional(parameters, name, longest)
     if value is None:
         raise LaunchRefused(
-            400, name, "The request has no `%(field)s`: open the link in your course, or have it set up anew."
+            400, name, N_("The request has no `%(field)s`: open the link in your course, or have it set up anew.")
         )
     return value
 
@@ -172,12 +173,12 @@ def _optional(parameters: Parameters, name: str, longest: int | None = _LONGEST_
     """The one value; None when it is absent or empty."""
     values = parameters.get(name, ())
     if len(values) > 1:
-        raise LaunchRefused(400, name, "`%(field)s` was sent more than once.")
+        raise LaunchRefused(400, name, N_("`%(field)s` was sent more than once."))
     value = values[0] if values else ""
     if longest is not None and len(value) > longest:
-        raise LaunchRefused(413, name, "`%(field)s` is longer than 8192 characters.")
+        raise LaunchRefused(413, name, N_("`%(field)s` is longer than 8192 characters."))
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise LaunchRefused(400, name, "`%(field)s` is not valid UTF-8.") from None
+        raise LaunchRefused(400, name, N_("`%(field)s` is not valid UTF-8.")) from None
     return value or None
