@@ -124,7 +124,7 @@ class Place:
     database_url: SecretStr
     secrets: Mapping[str, SecretStr] = field(default_factory=dict)
     """What the site's providers of logins need, by reference (`file:PATH`)."""
-    lti_seal: SecretStr = SecretStr("")
+    lti_seal: SecretStr = field(default_factory=lambda: SecretStr(""))
     """What seals launches from learning platforms on their way, one for all hubs of the site."""
     network: CourseNetwork | None = None
     """Of the course's containers; None for local processes, or when the site has none left for it."""

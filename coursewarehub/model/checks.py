@@ -161,15 +161,19 @@ def _login_problems(root: Path, site: Site, source: Source, environ: Mapping[str
             if site.mode == "production" and provider.server.startswith("ldap://") and not provider.starttls:
                 message = "`starttls: false` sends passwords unencrypted, which production mode refuses"
                 yield source.problem((*path, "starttls"), message, "remove it, or use `ldaps://`")
-        if isinstance(provider, Lti13Provider) and provider.formerly is not None:
-            if not isinstance(site.login.get(provider.formerly), Lti11Provider):
-                message = f"`login` has no {quoted(provider.formerly)} with `method: lti11`"
-                yield source.problem((*path, "formerly"), message)
+        former = provider.formerly if isinstance(provider, Lti13Provider) else None
+        if former is not None and not isinstance(site.login.get(former), Lti11Provider):
+            message = f"`login` has no {quoted(former)} with `method: lti11`"
+            yield source.problem((*path, "formerly"), message)
         for key in ("issuer", "url", "auth_url", "token_url", "jwks_url"):
             url = getattr(provider, key, None) or ""
             if site.mode == "production" and url.startswith("http:"):
                 message = f"{quoted(url)} is not encrypted, which production mode refuses"
-                yield source.problem((*path, key), message, f"{_WHO.get(provider.method, 'an identity provider')} has an `https://` address")
+                yield source.problem(
+                    (*path, key),
+                    message,
+                    f"{_WHO.get(provider.method, 'an identity provider')} has an `https://` address",
+                )
 
 
 _WHO = {"lti13": "a learning platform", "lti11": "a learning platform"}

@@ -171,7 +171,8 @@ class Lti13Provider(LtiPlatform):
         description="The client id by which the platform knows this site.", examples=["x7Ab3"]
     )
     auth_url: _Endpoint = Field(
-        description="Its authentication request (OIDC login) URL.", examples=["https://moodle.example.org/mod/lti/auth.php"]
+        description="Its authentication request (OIDC login) URL.",
+        examples=["https://moodle.example.org/mod/lti/auth.php"],
     )
     token_url: _Endpoint | None = Field(
         None,

@@ -198,4 +198,6 @@ def _missing(name: str) -> LaunchRefused:
 
 
 def _wrong(name: str, kind: str) -> LaunchRefused:
-    return LaunchRefused(400, name, N_("`%(field)s` must be %(kind)s: report it to the platform's operator."), kind=kind)
+    return LaunchRefused(
+        400, name, N_("`%(field)s` must be %(kind)s: report it to the platform's operator."), kind=kind
+    )

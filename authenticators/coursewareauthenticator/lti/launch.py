@@ -198,9 +198,13 @@ def identifier(value: object, name: str) -> str:
     Raises LaunchRefused 400 unless it is text of 1 to 255 characters without control characters or half characters.
     """
     if not isinstance(value, str):
-        raise LaunchRefused(400, name, N_("`%(field)s` must be text: correct it in the platform's settings of this tool."))
+        raise LaunchRefused(
+            400, name, N_("`%(field)s` must be text: correct it in the platform's settings of this tool.")
+        )
     if not 1 <= len(value) <= LONGEST_ID:
-        raise LaunchRefused(400, name, N_("`%(field)s` must have 1 to 255 characters, not %(length)s."), length=len(value))
+        raise LaunchRefused(
+            400, name, N_("`%(field)s` must have 1 to 255 characters, not %(length)s."), length=len(value)
+        )
     if any(unicodedata.category(char) in {"Cc", "Cs"} for char in value):
         raise LaunchRefused(400, name, N_("`%(field)s` must not have control characters in it."))
     return value
@@ -219,7 +223,9 @@ def label(value: object, name: str) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str):
-        raise LaunchRefused(400, name, N_("`%(field)s` must be text: correct it in the platform's settings of this tool."))
+        raise LaunchRefused(
+            400, name, N_("`%(field)s` must be text: correct it in the platform's settings of this tool.")
+        )
     visible = (" " if unicodedata.category(char) in {"Cc", "Cs"} or char in _TURNING else char for char in value)
     return "".join(visible)[:LONGEST_TEXT].strip() or None
 

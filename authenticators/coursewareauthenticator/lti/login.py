@@ -53,8 +53,10 @@ class Pending:
             raise LaunchRefused(
                 401,
                 "state",
-                N_("This browser has not begun this launch, or keeps no cookies inside other pages: "
-                "open the link in a window of its own."),
+                N_(
+                    "This browser has not begun this launch, or keeps no cookies inside other pages: "
+                    "open the link in a window of its own."
+                ),
             )
 
 
@@ -125,7 +127,9 @@ def unseal(state: str, secret: bytes, now: float) -> Pending:
     body, _, mac = state.partition(".")
     if not hmac.compare_digest(_mac(body.encode("utf-8", "replace"), secret).encode(), mac.encode("utf-8", "replace")):
         raise LaunchRefused(401, "state", N_("This launch was not begun here: open the link in your course again."))
-    issuer, client_id, nonce, expires, browser, course = strict_json(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+    issuer, client_id, nonce, expires, browser, course = strict_json(
+        base64.urlsafe_b64decode(body + "=" * (-len(body) % 4))
+    )
     if now > expires:
         raise LaunchRefused(401, "state", N_("This launch took more than an hour: open the link in your course again."))
     return Pending(issuer, client_id, nonce, expires, browser, course)

@@ -56,7 +56,9 @@ def verify(
     _check_parties(claims, registration)
     _check_times(claims, rules)
     if not hmac.compare_digest(claims.text("nonce").encode(), pending.nonce.encode()):
-        raise LaunchRefused(401, "nonce", N_("This launch answers another request: open the link in your course again."))
+        raise LaunchRefused(
+            401, "nonce", N_("This launch answers another request: open the link in your course again.")
+        )
     deployment = identifier(claims.lti("deployment_id"), "deployment_id")
     registration.check_deployment(deployment, "deployment_id")
     message = _message(claims)
@@ -126,8 +128,10 @@ def _check_times(claims: Claims, rules: Rules) -> None:
         raise LaunchRefused(
             401,
             "exp",
-            N_("The launch ended %(seconds)s s ago by this hub's clock: "
-            "open the link in your course again, or set the clock of the platform or of the hub."),
+            N_(
+                "The launch ended %(seconds)s s ago by this hub's clock: "
+                "open the link in your course again, or set the clock of the platform or of the hub."
+            ),
             seconds=round(rules.now - expires),
         )
     for name, moment in (("iat", issued), ("nbf", begins)):
@@ -135,16 +139,20 @@ def _check_times(claims: Claims, rules: Rules) -> None:
             raise LaunchRefused(
                 401,
                 name,
-                N_("The launch is from %(seconds)s s in the future by this hub's clock: "
-                "open the link in your course again, or set the clock of the platform or of the hub."),
+                N_(
+                    "The launch is from %(seconds)s s in the future by this hub's clock: "
+                    "open the link in your course again, or set the clock of the platform or of the hub."
+                ),
                 seconds=round(moment - rules.now),
             )
     if rules.now > issued + rules.max_age + rules.leeway:
         raise LaunchRefused(
             401,
             "iat",
-            N_("The launch is %(seconds)s s old by this hub's clock, %(most)s s are allowed: "
-            "open the link in your course again, or set the clock of the platform or of the hub."),
+            N_(
+                "The launch is %(seconds)s s old by this hub's clock, %(most)s s are allowed: "
+                "open the link in your course again, or set the clock of the platform or of the hub."
+            ),
             seconds=round(rules.now - issued),
             most=round(rules.max_age),
         )

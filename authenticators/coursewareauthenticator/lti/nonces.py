@@ -68,7 +68,9 @@ class NonceStore:
     def _use(self, once: Once, now: float) -> None:
         self._sweep(now)
         if self._count >= self._most:
-            raise LaunchRefused(503, "nonce", N_("There are too many launches at the moment: try again in a few minutes."))
+            raise LaunchRefused(
+                503, "nonce", N_("There are too many launches at the moment: try again in a few minutes.")
+            )
         try:
             with self._engine.begin() as connection:
                 connection.execute(insert(TABLE).values(digest=_digest(once), expires=once.expires))

@@ -115,9 +115,7 @@ def platforms_of(
     return Platforms(found)
 
 
-def _consumer(
-    provider: Lti11Provider, secrets: Mapping[str, SecretStr], contexts: frozenset[str] | None
-) -> Consumer:
+def _consumer(provider: Lti11Provider, secrets: Mapping[str, SecretStr], contexts: frozenset[str] | None) -> Consumer:
     references = (provider.secret, provider.former_secret)
     known = (secrets[str(reference)].get_secret_value() for reference in references if reference is not None)
     return Consumer(key=provider.key, secrets=tuple(known), contexts=contexts, guests=provider.anonymous)

@@ -48,8 +48,10 @@ class Registration:
             raise LaunchRefused(
                 403,
                 name,
-                N_("The deployment %(deployment)s of the platform is new here: add its id to the course's "
-                "registration, if it is meant to come in."),
+                N_(
+                    "The deployment %(deployment)s of the platform is new here: add its id to the course's "
+                    "registration, if it is meant to come in."
+                ),
                 deployment=deployment,
             )
 

@@ -39,8 +39,9 @@ class Host:
     """What a launch may reach.
 
     `origins` are the public addresses of the hub (`https://host` or with a port), `base` its path, `launch_path` the
-    part of it where launches arrive; `site_launch` is the path where the site takes them for all courses. `course` is what `course_server` may say for the usual server. `opens` stands
-    before a notebook's path. `logout_origins` are other hosts where people may be sent after logging out.
+    part of it where launches arrive; `site_launch` is the path where the site takes them for all courses. `course` is
+    what `course_server` may say for the usual server. `opens` stands before a notebook's path. `logout_origins` are
+    other hosts where people may be sent after logging out.
     Raises ValueError when one of these cannot be right.
     """
 
@@ -96,7 +97,9 @@ def _wanted(launch: Launch, host: Host) -> Mapping[str, str]:
     found |= custom
     for name, value in found.items():
         if len(value) > LONGEST or any(unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"} for char in value):
-            raise LaunchRefused(400, name, N_("`%(field)s` is too long or has control characters in it: correct the link."))
+            raise LaunchRefused(
+                400, name, N_("`%(field)s` is too long or has control characters in it: correct the link.")
+            )
     return found
 
 
@@ -213,7 +216,10 @@ def _allowed(wanted: Mapping[str, str], name: str, listed: frozenset[str], usual
         return None
     if value not in listed:
         raise LaunchRefused(
-            403, name, N_("`%(field)s` asks for %(value)s, which this course does not have: correct the link."), value=value
+            403,
+            name,
+            N_("`%(field)s` asks for %(value)s, which this course does not have: correct the link."),
+            value=value,
         )
     return value
 
