@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from coursewareauthenticator.dummy import WorkshopMethod
 from coursewarehub.hub.notebooks import published_notebooks
 from coursewarehub.model.course import Course
-from coursewarehub.model.login import DummyAuthentication, Login, OAuthProvider
+from coursewarehub.model.login import DummyAuthentication, LdapProvider, Login, OAuthProvider
 from coursewarehub.model.lti import LtiAuthentication
 from coursewarehub.model.site import Site
 from coursewarehub.state.folders import SiteFolders
@@ -88,11 +88,12 @@ def login_methods(site: Site, course: Course, folders: SiteFolders, secrets: Sec
 def _method(name: str, site: Site, course: Course, root: Path, secrets: Mapping[str, SecretStr]) -> Any:
     """What a provider's people log in with. Imported here: few courses need each, and they are large."""
     provider = site.login[name]
-    if not isinstance(provider, OAuthProvider):
+    if isinstance(provider, LdapProvider):
         from coursewareauthenticator.ldap import LdapMethod
 
         reference = provider.bind_password
         return LdapMethod(name, provider, root, None if reference is None else secrets[str(reference)])
+    assert isinstance(provider, OAuthProvider)
     from coursewareauthenticator.oauth import OAuthMethod
     from coursewareauthenticator.providers import service_of
 

@@ -244,7 +244,7 @@ def repeated_platform(providers: Mapping[str, Any]) -> tuple[str, str] | None:
     seen: dict[tuple[str, ...], str] = {}
     for name, provider in providers.items():
         if isinstance(provider, Lti13Provider):
-            known = ("lti13", provider.issuer, provider.client_id)
+            known: tuple[str, ...] = ("lti13", provider.issuer, provider.client_id)
         elif isinstance(provider, Lti11Provider):
             known = ("lti11", provider.key)
         else:

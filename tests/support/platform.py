@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import html
+import ipaddress
 import json
 import re
 import secrets
+import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import requests
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.x509.oid import NameOID
 
 from support.lti import FORM_11, KEY, MEMBERSHIP, SECRET, claims, jwk, rsa_key, signed, token
 from support.sites import RunningSite, SiteFolder
@@ -29,16 +35,23 @@ LEARNER, TEACHER = f"{MEMBERSHIP}#Learner", f"{MEMBERSHIP}#Instructor"
 class LearningPlatform:
     """A running platform at `url`. `delay` seconds and `status` are those of its key set, `asked` how often it was."""
 
-    def __init__(self, host: str = "127.0.0.1") -> None:
+    def __init__(self, host: str = "127.0.0.1", tls: tuple[Path, Path] | None = None) -> None:
         self.keys: dict[str, Any] = {"k1": rsa_key("k1")}
         self.signs_with = "k1"
         self.delay, self.status, self.asked = 0.0, 200, 0
         self.people: dict[str, dict[str, Any]] = {}
         self.pages: dict[str, str] = {}
         self.answers: list[dict[str, list[str]]] = []
-        self.server = ThreadingHTTPServer((host, 0), type("Handler", (_Handler,), {"platform": self}))
-        self.server.daemon_threads = True
-        self.url = f"http://{host}:{self.server.server_address[1]}"
+        handler = type("Handler", (_Handler,), {"platform": self})
+        self.servers = [ThreadingHTTPServer((host, 0), handler)]
+        self.plain = self.url = f"http://{host}:{self.servers[0].server_address[1]}"
+        if tls is not None:
+            # Browsers come by TLS; the hub, which does not know this certificate, fetches keys without.
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*tls)
+            self.servers.append(ThreadingHTTPServer((host, 0), handler))
+            self.servers[1].socket = context.wrap_socket(self.servers[1].socket, server_side=True)
+            self.url = f"https://{host}:{self.servers[1].server_address[1]}"
 
     # -- how a site registers it -------------------------------------------------------------------------------
 
@@ -50,7 +63,7 @@ class LearningPlatform:
             "issuer": self.url,
             "client_id": CLIENT,
             "auth_url": f"{self.url}/auth",
-            "jwks_url": f"{self.url}/jwks",
+            "jwks_url": f"{self.plain}/jwks",
             **changes,
         }
 
@@ -181,15 +194,35 @@ def form_fields(body: bytes) -> dict[str, str]:
 
 
 @contextmanager
-def running_platform(host: str = "127.0.0.1") -> Iterator[LearningPlatform]:
-    platform = LearningPlatform(host)
-    thread = threading.Thread(target=platform.server.serve_forever, daemon=True)
-    thread.start()
+def running_platform(host: str = "127.0.0.1", tls: tuple[Path, Path] | None = None) -> Iterator[LearningPlatform]:
+    """A platform at this address, ended afterwards; `tls`: certificate and key of its pages."""
+    platform = LearningPlatform(host, tls)
+    for server in platform.servers:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield platform
     finally:
-        platform.server.shutdown()
-        platform.server.server_close()
+        for server in platform.servers:
+            server.shutdown()
+            server.server_close()
+
+
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """A certificate for loopback addresses that nobody has signed, and its key."""
+    key = rsa_key("tls")
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "loopback")])
+    now = datetime.now(UTC)
+    hosts = [x509.IPAddress(ipaddress.ip_address(f"127.0.0.{number}")) for number in (1, 2)]
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    builder = builder.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+    signed_one = builder.add_extension(x509.SubjectAlternativeName(hosts), critical=False).sign(key, hashes.SHA256())
+    files = folder / "certificate.pem", folder / "key.pem"
+    files[0].write_bytes(signed_one.public_bytes(serialization.Encoding.PEM))
+    plain = serialization.NoEncryption()
+    files[1].write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain))
+    files[1].chmod(0o600)
+    return files
 
 
 CROSS_SITE = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
@@ -222,10 +255,17 @@ def visitor(**headers: str) -> requests.Session:
 class Launched:
     """A site with one course, `alpha`, that takes launches of one platform by both versions."""
 
-    def __init__(self, root: Path, platform: LearningPlatform, **course: Any) -> None:
+    def __init__(
+        self, root: Path, platform: LearningPlatform, tls: tuple[Path, Path] | None = None, **course: Any
+    ) -> None:
         self.platform = platform
         registered = {"moodle": platform.registration(), "old": platform.consumer()}
         folder = SiteFolder(root, login=registered)
+        if tls is not None:
+            site = json.loads((root / "site.yaml").read_text())
+            site["edge"]["tls"] = {"certificate": str(tls[0]), "key": str(tls[1])}
+            (root / "site.yaml").write_text(json.dumps(site))
+            folder.url = folder.url.replace("http:", "https:")
         secret = root / "lti-secret"
         secret.write_text(SECRET)
         secret.chmod(0o600)
@@ -272,9 +312,11 @@ class Launched:
 
 
 @contextmanager
-def launched_site(root: Path, platform: LearningPlatform, **course: Any) -> Iterator[Launched]:
-    """A running site that takes launches, ended afterwards."""
-    launched = Launched(root, platform, **course)
+def launched_site(
+    root: Path, platform: LearningPlatform, tls: tuple[Path, Path] | None = None, **course: Any
+) -> Iterator[Launched]:
+    """A running site that takes launches, ended afterwards; `tls`: certificate and key of its front door."""
+    launched = Launched(root, platform, tls, **course)
     try:
         launched.site.start()
         yield launched

@@ -184,7 +184,8 @@ class Desk:
 
     async def key_set(self) -> dict[str, Any]:
         """The tool's public keys. LaunchRefused 503."""
-        return await self._signing(ToolKeys(self.setup.keys_folder).document)
+        document: dict[str, Any] = await self._signing(ToolKeys(self.setup.keys_folder).document)
+        return document
 
     async def signing_key(self) -> Any:
         """The key to sign with now. LaunchRefused 503."""

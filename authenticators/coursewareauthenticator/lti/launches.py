@@ -110,7 +110,7 @@ class LaunchStore:
             pass  # another was faster
         except DBAPIError as error:
             raise unanswered() from error
-        return self.claimed(launch.registration) or (values["deployment"], context.id)
+        return self.claimed(launch.registration) or (launch.deployment or "", context.id)
 
     def remember(self, launch: Launch, platform: str, name: str, role: str) -> None:
         """Keep what a launch says of grades and person, in place of what the last one said. LaunchRefused 503."""
