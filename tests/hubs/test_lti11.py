@@ -13,6 +13,7 @@ import pytest
 import requests
 from support.lti import SECRET
 from support.platform import CONTEXT, FORM_TYPE, Launched, hidden, launched_site, running_platform, said, visitor
+from support.sites import eventually
 
 pytestmark = pytest.mark.slow
 
@@ -70,8 +71,6 @@ def test_l11_01_the_notebook_opens(alpha: Launched) -> None:
     def arrived() -> bool:
         opened = session.get(alpha.site.url + page.headers["Location"].lstrip("/"), timeout=60)
         return opened.status_code == 200 and opened.url.endswith(f"/user/{name}/lab/tree/start.ipynb")
-
-    from support.sites import eventually
 
     eventually(arrived, 60, 0.5)
 

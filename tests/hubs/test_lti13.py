@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import hmac
 import json
 import threading
 import time
@@ -13,7 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 import jwt
 import pytest
 import requests
-from support.lti import MEMBERSHIP, b64, claims, rsa_key, token
+from support.lti import KEY, MEMBERSHIP, SECRET, b64, rsa_key, token
 from support.platform import (
     CLIENT,
     CONTEXT,
@@ -22,13 +24,13 @@ from support.platform import (
     LEARNER,
     TEACHER,
     Launched,
-    LearningPlatform,
     hidden,
     launched_site,
     running_platform,
     said,
     visitor,
 )
+from support.sites import eventually
 
 from coursewareauthenticator.lti.login import LIFETIME, Pending, seal
 
@@ -183,8 +185,6 @@ def test_l13_05_ten_minutes_at_the_identity_provider(alpha: Launched) -> None:
     session = visitor()
     begun = alpha.begin(session)
     browser = next(value for name, value in session.cookies.items() if name.startswith("courseware-lti-"))
-    import hashlib
-
     digest = hashlib.sha256(browser.encode()).hexdigest()
     for ago, status in ((600, 303), (LIFETIME + 60, 401)):
         nonce = f"late-{ago}"
@@ -493,8 +493,6 @@ def test_l13_12_b08_the_first_context_that_teaches_is_connected(tmp_path_factory
         assert alpha.launch11(visitor(), platform.form(alpha.lti("launch"), "t", "Instructor")).status_code == 303
         logins = [{"method": "lti13", "use": "moodle"}, {"method": "lti11", "use": "old"}]
         alpha.site.folder.add_course("alpha", authentication=logins, members={}, state="closed")
-        from support.sites import eventually
-
         eventually(lambda: alpha.launch13(visitor(), "s").status_code == 403, 30, 1)
         refused(alpha.launch13(visitor(), "s"), 403, "This course is closed.")
         assert alpha.launch13(visitor(), "t", roles=[TEACHER]).status_code == 303
@@ -509,11 +507,6 @@ def test_b08_no_such_course(alpha: Launched) -> None:
 
 
 def test_l13_14_l13_19_migration_and_guests(tmp_path_factory: pytest.TempPathFactory) -> None:
-    import hashlib
-    import hmac
-
-    from support.lti import KEY, SECRET
-
     root = tmp_path_factory.mktemp("migration") / "site"
     logins = [
         {"method": "lti13", "use": "moodle", "contexts": "any"},
@@ -550,7 +543,5 @@ def test_l13_14_l13_19_migration_and_guests(tmp_path_factory: pytest.TempPathFac
                 alpha.site.stop()
 
 
-def test_l13_22_what_is_published_is_the_sites(alpha: Launched) -> None:
-    """Settings for platforms (`config.json`) are the site's; the hub answers with its keys only."""
+def test_l13_22_settings_for_platforms_are_the_sites(alpha: Launched) -> None:
     assert requests.get(alpha.lti("config"), timeout=30).status_code == 404
-    assert isinstance(alpha.platform, LearningPlatform) and claims()

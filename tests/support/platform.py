@@ -96,7 +96,7 @@ class LearningPlatform:
         """What it says of somebody from now on: claims, those of LTI by their short names."""
         self.people[user] = changes
 
-    def id_token(self, nonce: str, user: str, course_url: str, **changes: Any) -> str:
+    def id_token(self, nonce: str, user: str, course_url: str, /, **changes: Any) -> str:
         """A token for one login."""
         now = int(time.time())
         said = {
@@ -110,11 +110,12 @@ class LearningPlatform:
             "custom": None,
             "target_link_uri": f"{course_url}hub/lti/launch",
             "roles": [LEARNER],
+            "nonce": nonce,
             **self.people.get(user, {}),
             **changes,
         }
         key = self.keys[self.signs_with]
-        return token(claims(nonce, **said), key=key, kid=self.signs_with)
+        return token(claims(**said), key=key, kid=self.signs_with)
 
     def answer(self, asked: str, course_url: str, **changes: Any) -> dict[str, str]:
         """The form that ends a login, for the address to which the tool has sent the browser."""
@@ -231,12 +232,14 @@ FORM_TYPE = {"Content-Type": "application/x-www-form-urlencoded"}
 
 def said(page: requests.Response) -> str:
     """The sentence of a launch that was refused; empty when there is none."""
+    page.encoding = "utf-8"
     _, _, rest = page.text.partition('id="launch-error"')
     return html.unescape(rest.partition(">")[2].partition("</p>")[0]).strip()
 
 
 def hidden(page: requests.Response) -> dict[str, str]:
     """The hidden fields of the page's form."""
+    page.encoding = "utf-8"
     found = {}
     for part in page.text.split('<input type="hidden" name="')[1:]:
         name, _, rest = part.partition('" value="')
