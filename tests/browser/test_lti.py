@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
 from support.browsers import ARGUMENTS
-from support.platform import (
+from support.learning_platform import (
     TEACHER,
     Launched,
     certificate,

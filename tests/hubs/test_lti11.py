@@ -11,8 +11,17 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
 import requests
+from support.learning_platform import (
+    CONTEXT,
+    FORM_TYPE,
+    Launched,
+    hidden,
+    launched_site,
+    running_platform,
+    said,
+    visitor,
+)
 from support.lti import SECRET
-from support.platform import CONTEXT, FORM_TYPE, Launched, hidden, launched_site, running_platform, said, visitor
 from support.sites import eventually
 
 pytestmark = pytest.mark.slow

@@ -15,8 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 import jwt
 import pytest
 import requests
-from support.lti import KEY, MEMBERSHIP, SECRET, b64, rsa_key, token
-from support.platform import (
+from support.learning_platform import (
     CLIENT,
     CONTEXT,
     DEPLOYMENT,
@@ -30,6 +29,7 @@ from support.platform import (
     said,
     visitor,
 )
+from support.lti import KEY, MEMBERSHIP, SECRET, b64, rsa_key, token
 from support.sites import eventually
 
 from coursewareauthenticator.lti.login import LIFETIME, Pending, seal

@@ -33,7 +33,8 @@ LEARNER, TEACHER = f"{MEMBERSHIP}#Learner", f"{MEMBERSHIP}#Instructor"
 
 
 class LearningPlatform:
-    """A running platform at `url`. `delay` seconds and `status` are those of its key set, `asked` how often it was."""
+    """A running platform at `url`. `delay` seconds and `status` are those of its key set, `asked` how often it was,
+    `document` what it is instead of that of `keys`."""
 
     def __init__(self, host: str = "127.0.0.1", tls: tuple[Path, Path] | None = None) -> None:
         self.keys: dict[str, Any] = {"k1": rsa_key("k1")}
@@ -41,6 +42,7 @@ class LearningPlatform:
         self.delay, self.status, self.asked = 0.0, 200, 0
         self.people: dict[str, dict[str, Any]] = {}
         self.pages: dict[str, str] = {}
+        self.document = ""
         self.answers: list[dict[str, list[str]]] = []
         handler = type("Handler", (_Handler,), {"platform": self})
         self.servers = [ThreadingHTTPServer((host, 0), handler)]
@@ -159,7 +161,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.platform.asked += 1
         time.sleep(self.platform.delay)
         keys = [jwk(key, kid) for kid, key in self.platform.keys.items()]
-        self._send(json.dumps({"keys": keys}), "application/json", self.platform.status)
+        document = self.platform.document or json.dumps({"keys": keys})
+        self._send(document, "application/json", self.platform.status)
 
     def _authenticate(self, query: Mapping[str, str]) -> None:
         """As a platform whose user is logged in: a form that sends itself to the tool."""
