@@ -195,6 +195,23 @@ def test_l13_05_ten_minutes_at_the_identity_provider(alpha: Launched) -> None:
     assert "took more than an hour" in said(page) and begun.status_code == 302
 
 
+def test_l13_05_a_login_may_end_in_the_hub_of_another_course(alpha: Launched) -> None:
+    """The site sends a token to the course that it speaks of; the login began at any course of the platform."""
+    login = {"method": "lti13", "use": "moodle", "contexts": "any"}
+    alpha.site.folder.add_course("beta", authentication=login, members={})
+    fields = alpha.platform.initiation(alpha.url)
+    address = f"{alpha.site.url}courses/beta/hub/lti/login"
+
+    def begun() -> requests.Response:
+        return visitor().get(address, params=fields | {"via": "site"}, timeout=60, allow_redirects=False)
+
+    eventually(lambda: begun().status_code == 302, 30, 0.5)
+    session = visitor()
+    answer = session.get(address, params=fields | {"via": "site"}, timeout=60, allow_redirects=False)
+    form = alpha.platform.answer(answer.headers["Location"], alpha.url)
+    assert alpha.end(session, form).status_code == 303
+
+
 def test_l13_06_in_a_frame_one_button(alpha: Launched) -> None:
     """Where the frame keeps no cookie, the login has not begun yet: the platform's hint can still be used."""
     frame = visitor(**{"Sec-Fetch-Dest": "iframe"})
