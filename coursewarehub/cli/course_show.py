@@ -9,6 +9,7 @@ from itertools import chain
 from coursewarehub.model.content import Content
 from coursewarehub.model.course import Course
 from coursewarehub.model.login import DummyAuthentication, Login
+from coursewarehub.model.lti import LtiAuthentication
 from coursewarehub.model.resources import Allocation, Resources
 from coursewarehub.model.roles import Role
 from coursewarehub.model.values import LocalizedText, format_bytes, format_cores, format_duration
@@ -62,6 +63,9 @@ def _login(login: Login) -> Iterator[tuple[str, str]]:
             yield "names", "anybody with the password may choose one"
         return
     yield "login", login.method + (f" ({login.use})" if login.use else "")
+    if isinstance(login, LtiAuthentication):
+        ids = "the first that comes" if login.contexts is None else login.contexts
+        yield "", f"of the platform's courses: {ids if isinstance(ids, str) else ', '.join(ids)}"
     for role in Role:
         groups = getattr(login.roles, f"{role}s")
         if groups:

@@ -27,7 +27,7 @@ from coursewarehub.hub import localisation
 from coursewarehub.hub.database import use_write_ahead_log
 from coursewarehub.hub.engine_state import EngineState
 from coursewarehub.hub.localisation import Localisation
-from coursewarehub.hub.logins import login_choices, login_methods
+from coursewarehub.hub.logins import Secrets, login_choices, login_methods
 from coursewarehub.hub.proxy import CourseProxy
 from coursewarehub.model import (
     STAFF,
@@ -124,6 +124,8 @@ class Place:
     database_url: SecretStr
     secrets: Mapping[str, SecretStr] = field(default_factory=dict)
     """What the site's providers of logins need, by reference (`file:PATH`)."""
+    lti_seal: SecretStr = field(default_factory=lambda: SecretStr(""))
+    """What seals launches from learning platforms on their way, one for all hubs of the site."""
     network: CourseNetwork | None = None
     """Of the course's containers; None for local processes, or when the site has none left for it."""
 
@@ -190,7 +192,7 @@ def edge(c: Config, order: Order) -> None:
 
 def authentication(c: Config, order: Order) -> None:
     """The course's login methods, and the one decision who may enter as what."""
-    course = order.course
+    course, place = order.course, order.place
 
     def decide_now(name: str, arrival: Arrival | None = None) -> Decision:
         return decide(course, name, now=datetime.now().astimezone(), arrival=arrival)
@@ -198,10 +200,9 @@ def authentication(c: Config, order: Order) -> None:
     c.JupyterHub.authenticator_class = "courseware"
     c.CoursewareAuthenticator.decide = decide_now
     c.CoursewareLogin.name_for = partial(account_name, course)
-    c.CoursewareLogin.identities = IdentityBook(order.place.database_url.get_secret_value())
-    c.CoursewareLogin.methods = login_methods(
-        order.site, course, order.place.folders.root, order.place.password, order.place.secrets
-    )
+    c.CoursewareLogin.identities = IdentityBook(place.database_url.get_secret_value())
+    secrets = Secrets(place.password, place.secrets, place.lti_seal, place.database_url)
+    c.CoursewareLogin.methods = login_methods(order.site, course, place.folders, secrets)
     c.Authenticator.admin_users = set()
 
 
@@ -341,6 +342,7 @@ def place_of(
         password=reference.resolve(root, os.environ) if reference else generated_once(own / "password"),
         database_url=SecretStr(hub_database(folders, site, course.id, os.environ).url),
         network=network,
+        lti_seal=generated_once(folders.lti_seal),
         secrets={str(each): each.resolve(root, os.environ) for each in used_secrets(site.login, course.logins)},
     )
 

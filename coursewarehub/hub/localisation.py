@@ -40,6 +40,7 @@ UPSTREAM_LANGUAGE: Final = '<html lang="en">'
 REFUSALS: Final = (
     N_("This is not a valid user name."),
     N_("You are not a member of this course."),
+    N_("Your learning platform does not say what you are in this course: ask your instructor."),
     N_("This course no longer lets people in that way. Please sign in again."),
     N_("This course is not published yet."),
     N_("This course is closed."),

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from pydantic import SecretStr
 
 from coursewareauthenticator.dummy import WorkshopMethod
+from coursewarehub.hub.notebooks import published_notebooks
 from coursewarehub.model.course import Course
-from coursewarehub.model.login import DummyAuthentication, Login, OAuthProvider
+from coursewarehub.model.login import DummyAuthentication, LdapProvider, Login, OAuthProvider
+from coursewarehub.model.lti import LtiAuthentication
 from coursewarehub.model.site import Site
+from coursewarehub.state.folders import SiteFolders
 from coursewarehub.wire import paths
 
 BRANDS: Final = {
@@ -23,12 +28,14 @@ BRANDS: Final = {
 }
 """What people call an account where nothing else is said."""
 
+_KINDS: Final = {"ldap": "password", "lti13": "launch", "lti11": "launch"}
+
 
 def login_choices(site: Site, course: Course) -> list[dict[str, Any]]:
     """What the login page shows, the first way first.
 
-    Each has `name`, `kind` (`workshop` and `password` share the form, `button` has its own page), `title` (a text, a
-    text in several languages, or None) and `self_chosen_names`.
+    Each has `name`, `kind` (`workshop` and `password` share the form, `button` has its own page, `launch` begins
+    elsewhere), `title` (a text, a text in several languages, or None) and `self_chosen_names`.
     """
     return [_choice(site, login) for login in course.logins]
 
@@ -43,7 +50,7 @@ def _choice(site: Site, login: Login) -> dict[str, Any]:
         }
     provider = site.login.get(login.name)
     title = provider.title if provider is not None else None
-    kind = "password" if login.method == "ldap" else "button"
+    kind = _KINDS.get(login.method, "button")
     return {
         "name": login.name,
         "kind": kind,
@@ -52,30 +59,64 @@ def _choice(site: Site, login: Login) -> dict[str, Any]:
     }
 
 
-def login_methods(
-    site: Site, course: Course, root: Path, password: SecretStr, secrets: Mapping[str, SecretStr]
-) -> list[Any]:
-    """The ways to log in, as `CoursewareLogin.methods`, without those that the site lacks; `secrets` by reference."""
+@dataclass(frozen=True)
+class Secrets:
+    """What logins need to know and nobody else may: the workshop's password, providers' secrets by reference, and what
+    seals launches, the same for all hubs of a site."""
+
+    password: SecretStr
+    by_reference: Mapping[str, SecretStr]
+    lti_seal: SecretStr
+    database_url: SecretStr
+
+
+def login_methods(site: Site, course: Course, folders: SiteFolders, secrets: Secrets) -> list[Any]:
+    """The ways to log in, as `CoursewareLogin.methods`, without those that the site lacks."""
     found: list[Any] = []
     for login in course.logins:
         if isinstance(login, DummyAuthentication):
-            found.append(WorkshopMethod(password))
+            found.append(WorkshopMethod(secrets.password))
+        elif isinstance(login, LtiAuthentication):
+            continue
         elif login.name in site.login:
-            found.append(_method(login.name, site, course, root, secrets))
+            found.append(_method(login.name, site, course, folders.root, secrets.by_reference))
+    if any(isinstance(login, LtiAuthentication) for login in course.logins):
+        found += _launches(site, course, folders, secrets)
     return found
 
 
 def _method(name: str, site: Site, course: Course, root: Path, secrets: Mapping[str, SecretStr]) -> Any:
     """What a provider's people log in with. Imported here: few courses need each, and they are large."""
     provider = site.login[name]
-    if not isinstance(provider, OAuthProvider):
+    if isinstance(provider, LdapProvider):
         from coursewareauthenticator.ldap import LdapMethod
 
         reference = provider.bind_password
         return LdapMethod(name, provider, root, None if reference is None else secrets[str(reference)])
+    assert isinstance(provider, OAuthProvider)
     from coursewareauthenticator.oauth import OAuthMethod
     from coursewareauthenticator.providers import service_of
 
     public = str(site.edge.public_url or "").rstrip("/")
     callback = f"{public}{paths.course_prefix(course.id)}hub/login/{name}/callback" if public else ""
     return OAuthMethod(service_of(provider, name, secrets[str(provider.client_secret)], callback))
+
+
+def _launches(site: Site, course: Course, folders: SiteFolders, secrets: Secrets) -> list[Any]:
+    """The desk at which launches of all the course's platforms arrive, as a login for each."""
+    from coursewareauthenticator.lti.desk import Desk, Setup
+    from coursewareauthenticator.lti.method import lti_methods
+    from coursewareauthenticator.lti.platforms import platforms_of
+
+    setup = Setup(
+        course=course.id,
+        base=paths.course_prefix(course.id),
+        public=str(site.edge.public_url or ""),
+        platforms=platforms_of(course.logins, site.login, secrets.by_reference),
+        seal=secrets.lti_seal.get_secret_value().encode(),
+        keys_folder=folders.lti_keys,
+        database_url=secrets.database_url.get_secret_value(),
+        images=frozenset({course.image} if course.image else ()),
+        notebooks=partial(published_notebooks, folders.course(course.id).content / "current"),
+    )
+    return lti_methods(Desk(setup))

@@ -26,6 +26,9 @@ from traitlets import Float, default
 from coursewareauthenticator.base import CoursewareAuthenticator
 from coursewarehub.hub.removal import EVERY_SECONDS, end_memberships
 
+LONGEST_LOGGED: Final = 500
+"""Characters of an address in the log."""
+
 CONFIGURATION: Final = Path(__file__).with_name("jupyterhub_config.py")
 
 
@@ -68,6 +71,11 @@ class CourseHub(JupyterHub):
 
     def _note_request(self, handler: Any) -> None:
         self._last_request = time.monotonic()
+        request = handler.request
+        if "/hub/lti/" in request.path:
+            request.uri = request.path  # who comes, and from where, is in the query
+        elif len(request.uri) > LONGEST_LOGGED:
+            request.uri = f"{request.uri[:LONGEST_LOGGED]}..."
         log_request(handler)
 
     async def start(self) -> None:

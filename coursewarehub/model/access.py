@@ -8,8 +8,12 @@ from enum import StrEnum
 
 from coursewarehub.model.course import Course, CourseState, Dates
 from coursewarehub.model.login import DummyAuthentication
+from coursewarehub.model.lti import LtiAuthentication
 from coursewarehub.model.names import valid_name
 from coursewarehub.model.roles import Role
+
+LAUNCHED = "lti-"
+"""How the names of those begin who come from a learning platform."""
 
 STAFF = frozenset({Role.OWNER, Role.INSTRUCTOR, Role.ASSISTANT})
 
@@ -20,8 +24,10 @@ class Reason(StrEnum):
     MEMBER = "You are a member of this course."
     STRANGER = "This course lets people choose a name."
     GROUP = "One of your groups takes part in this course."
+    LAUNCH = "Your learning platform says what you are in this course."
     EVERYONE = "This course is for everybody who can log in here."
     INVALID_NAME = "This is not a valid user name."
+    NO_ROLE = "Your learning platform does not say what you are in this course: ask your instructor."
     NOT_A_MEMBER = "You are not a member of this course."
     OTHERWISE = "This course no longer lets people in that way. Please sign in again."
     DRAFT = "This course is not published yet."
@@ -64,11 +70,17 @@ def account_name(course: Course, arrival: Arrival) -> str:
     """Return the user name that somebody asks for: as it is by the course's first way to log in, else `github:ada`.
 
     So the same name at two providers is two people, and nobody who chooses a name can choose one of another way to
-    log in. Raises ValueError for what cannot be a name, or when the course has no such way to log in.
+    log in. Who comes from a learning platform has a name that begins with `lti-`, made by us and the same whatever
+    the order of logins; nobody else has such a name. Raises ValueError for what cannot be a name, or when the course
+    has no such way to log in.
     """
     names = [login.name for login in course.logins]
     if arrival.identity.registration not in names:
         raise ValueError("the course has no such way to log in")
+    if isinstance(course.login(arrival.identity.registration), LtiAuthentication):
+        return valid_name(arrival.username)
+    if valid_name(arrival.username).startswith(LAUNCHED) and arrival.identity.registration == names[0]:
+        raise ValueError("is the name of somebody who comes from a learning platform")
     if arrival.identity.registration != names[0]:
         return valid_name(f"{arrival.identity.registration}:{valid_name(arrival.username)}")
     name = valid_name(arrival.username)
@@ -108,10 +120,19 @@ def _by_login(course: Course, arrival: Arrival | None) -> tuple[Role | None, Rea
         return (Role.STUDENT, Reason.STRANGER) if login.self_chosen_names else (None, Reason.NOT_A_MEMBER)
     if login is None or arrival is None:
         return None, Reason.NOT_A_MEMBER
+    if isinstance(login, LtiAuthentication):
+        return _by_launch(login, arrival)
     by_group = login.roles.role_of(arrival.groups)
     if by_group is not None:
         return by_group, Reason.GROUP
     return (Role(login.everyone), Reason.EVERYONE) if login.everyone else (None, Reason.NOT_A_MEMBER)
+
+
+def _by_launch(login: LtiAuthentication, arrival: Arrival) -> tuple[Role | None, Reason]:
+    launched = login.role_of(arrival.groups)
+    if launched is not None:
+        return launched, Reason.LAUNCH
+    return (Role(login.everyone), Reason.EVERYONE) if login.everyone else (None, Reason.NO_ROLE)
 
 
 def _obstacle(course: Course, now: datetime) -> Reason | None:

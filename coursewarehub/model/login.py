@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Tag, model_validator
 
+from coursewarehub.model.lti import Lti11Provider, Lti13Provider, LtiAuthentication
+from coursewarehub.model.provider import ProviderName, ProviderSettings
 from coursewarehub.model.roles import Role
 from coursewarehub.model.secret import SecretRef, SecretReference
-from coursewarehub.model.values import Expect, PlainPath, Settings, Title, refusal, web_url
-
-PROVIDER_NAME = r"^[a-z][a-z0-9-]{0,30}$"
+from coursewarehub.model.values import Expect, PlainPath, Settings, refusal, web_url
 
 # --- what a course says ------------------------------------------------------------------------
 
@@ -80,12 +80,10 @@ class ProviderAuthentication(Settings):
     method: ProviderMethod = Field(
         description="How people log in: with a password of the directory (`ldap`), or at an identity provider."
     )
-    use: Annotated[str, StringConstraints(pattern=PROVIDER_NAME), Expect("a name in `login` of site.yaml")] | None = (
-        Field(
-            None,
-            description="Which entry of `login` in site.yaml; by default the one named like the method.",
-            examples=["university"],
-        )
+    use: ProviderName | None = Field(
+        None,
+        description="Which entry of `login` in site.yaml; by default the one named like the method.",
+        examples=["university"],
     )
     roles: GroupRoles = Field(GroupRoles(), description="What members of the provider's groups are; `members` wins.")
     everyone: Literal["student", "observer"] | None = Field(
@@ -100,10 +98,12 @@ class ProviderAuthentication(Settings):
         return self.use or self.method
 
 
-Login = DummyAuthentication | ProviderAuthentication
+Login = DummyAuthentication | ProviderAuthentication | LtiAuthentication
 
 _OneLogin = Annotated[
-    Annotated[DummyAuthentication, Tag("dummy")] | Annotated[ProviderAuthentication, Tag("ldap")],
+    Annotated[DummyAuthentication, Tag("dummy")]
+    | Annotated[ProviderAuthentication, Tag("ldap")]
+    | Annotated[LtiAuthentication, Tag("lti13")],
     Field(discriminator="method"),
 ]
 
@@ -134,16 +134,6 @@ Authentication = Annotated[
 ]
 
 # --- what the site says ------------------------------------------------------------------------
-
-
-class _Provider(Settings):
-    """What every provider has."""
-
-    title: Title | None = Field(
-        None,
-        description="What people call their account there, for the login page; one text, or one per language.",
-        examples=["University account"],
-    )
 
 
 def _ldap_url(value: str) -> str:
@@ -199,7 +189,7 @@ class LdapGroups(Settings):
     nested: bool = Field(False, description="Whether groups may be members of groups, up to 8 deep.")
 
 
-class LdapProvider(_Provider):
+class LdapProvider(ProviderSettings):
     """A directory (LDAP, Active Directory): people type the name and password that they have there."""
 
     method: Literal["ldap"] = Field(description="`ldap`: a directory.")
@@ -266,7 +256,7 @@ _Domains = Annotated[
 ]
 
 
-class OAuthProvider(_Provider):
+class OAuthProvider(ProviderSettings):
     """What every identity provider needs: how it knows this site, and who of its people may come."""
 
     client_id: Annotated[str, StringConstraints(min_length=1, max_length=255), Expect("text")] = Field(
@@ -372,14 +362,28 @@ Provider = Annotated[
     | Annotated[GitlabProvider, Tag("gitlab")]
     | Annotated[GoogleProvider, Tag("google")]
     | Annotated[AzureAdProvider, Tag("azuread")]
-    | Annotated[CilogonProvider, Tag("cilogon")],
+    | Annotated[CilogonProvider, Tag("cilogon")]
+    | Annotated[Lti13Provider, Tag("lti13")]
+    | Annotated[Lti11Provider, Tag("lti11")],
     Field(discriminator="method"),
 ]
 
 
+_SECRET_KEYS = ("bind_password", "client_secret", "secret", "former_secret")
+
+
+def used_providers(providers: Mapping[str, Provider], logins: Iterable[Login]) -> dict[str, Provider]:
+    """Return, by name, those providers that a course with these logins needs: all that its hub has to know of them."""
+    names: list[str] = []
+    for login in logins:
+        provider = providers.get(login.name)
+        names += (login.name, getattr(provider, "formerly", None) or "")
+    return {name: providers[name] for name in names if name in providers}
+
+
 def provider_secrets(provider: Provider) -> Iterator[tuple[str, SecretRef]]:
     """Yield (key, reference) of every secret that a provider refers to."""
-    for key in ("bind_password", "client_secret"):
+    for key in _SECRET_KEYS:
         reference = getattr(provider, key, None)
         if reference is not None:
             yield key, reference
@@ -391,5 +395,9 @@ def used_secrets(providers: Mapping[str, Provider], logins: Iterable[Login]) -> 
         if isinstance(login, DummyAuthentication):
             if login.password is not None:
                 yield login.password
-        elif login.name in providers:
-            yield from (reference for _, reference in provider_secrets(providers[login.name]))
+            continue
+        provider = providers.get(login.name)
+        formerly = providers.get(getattr(provider, "formerly", None) or "")
+        for each in (provider, formerly):
+            if each is not None:
+                yield from (reference for _, reference in provider_secrets(each))

@@ -10,7 +10,9 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from coursewarehub.model.database import DatabaseUrl
-from coursewarehub.model.login import PROVIDER_NAME, Provider
+from coursewarehub.model.login import Provider
+from coursewarehub.model.lti import repeated_platform
+from coursewarehub.model.provider import PROVIDER_NAME
 from coursewarehub.model.spawner import LocalSpawner, Spawner
 from coursewarehub.model.values import (
     Duration,
@@ -154,6 +156,10 @@ def _provider_names(value: dict[str, Provider]) -> dict[str, Provider]:
         if re.fullmatch(PROVIDER_NAME, name) is None or name == "dummy":
             hint = "a name has 1 to 31 lower-case letters, digits and dashes, starts with a letter, and is not `dummy`"
             raise refusal("cannot be the name of a provider", at=(name,), hint=hint)
+    if (twice := repeated_platform(value)) is not None:
+        name, earlier = twice
+        hint = "give each its own client id (LTI 1.3) or key (LTI 1.1), or keep one of the two"
+        raise refusal(f"is the same platform and client as `{earlier}`", at=(name,), hint=hint)
     return value
 
 

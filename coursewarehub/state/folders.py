@@ -103,6 +103,21 @@ class SiteFolders:
         return self.state / "secrets"
 
     @property
+    def lti_keys(self) -> Path:
+        """The tool's keys, with which all hubs sign what platforms are sent (each 0600)."""
+        return self.secrets / "lti-keys"
+
+    @property
+    def lti_seal(self) -> Path:
+        """The secret that seals launches on their way, one for all hubs, since a launch may end in another's."""
+        return self.secrets / "lti-seal"
+
+    @property
+    def lti_links(self) -> Path:
+        """Links by which a platform registers itself, once."""
+        return self.state / "lti-links"
+
+    @property
     def identity(self) -> Path:
         """The id that tells this site's containers apart from another's."""
         return self.state / "site-id"

@@ -14,6 +14,18 @@ NOTICES: Final = "courseware/notices"
 LEASE: Final = "courseware/lease"
 """Below a learner's server's prefix: GET whether the server may write."""
 
+LTI: Final = "/lti/"
+"""The site's own addresses of LTI: `launch`, `login`, `callback` and `jwks` below it. What arrives there goes on, by a
+307, to the same name below `hub_lti` of a course."""
+
+LTI_VIA_SITE: Final = "via=site"
+"""Query with which the site sends a `login` on: the platform knows the site's addresses, not the course's."""
+
+
+def hub_lti(course_id: str) -> str:
+    """Path below which a course's hub takes launches: `launch`, `login`, `callback` and `jwks`."""
+    return f"{course_prefix(course_id)}hub/lti/"
+
 
 def course_prefix(course_id: str) -> str:
     """Path under which everything of one course lives, with a slash at both ends."""

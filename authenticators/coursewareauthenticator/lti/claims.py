@@ -27,6 +27,7 @@ from coursewareauthenticator.lti.launch import (
     label,
     web_address,
 )
+from coursewarehub.i18n import N_
 
 LTI: Final = "https://purl.imsglobal.org/spec/lti/claim/"
 DEEP_LINKING: Final = "https://purl.imsglobal.org/spec/lti-dl/claim/"
@@ -54,7 +55,7 @@ class Claims:
         """A text that must be there, at most 4096 characters."""
         value = self.all.get(name)
         if not isinstance(value, str) or not 1 <= len(value) <= LONGEST_TEXT:
-            raise _missing(name) if value in (None, "") else _wrong(name, "text")
+            raise _missing(name) if value in (None, "") else _wrong(name, N_("text"))
         return value
 
     def time(self, name: str, *, optional: bool = False) -> float:
@@ -65,7 +66,7 @@ class Claims:
                 return -math.inf
             raise _missing(name)
         if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e12:
-            raise _wrong(name, "a number of seconds since 1970")
+            raise _wrong(name, N_("a number of seconds since 1970"))
         return value
 
     def audience(self) -> tuple[str, ...]:
@@ -79,7 +80,7 @@ class Claims:
         if value is None:
             return {}
         if not isinstance(value, dict):
-            raise _wrong(name or prefix.rpartition("/")[2], "an object")
+            raise _wrong(name or prefix.rpartition("/")[2], N_("an object"))
         return value
 
     def roles(self) -> tuple[str, ...]:
@@ -123,11 +124,11 @@ class Claims:
         """What the author of the link has set; numbers and truth values as JSON writes them."""
         claim = self.object("custom")
         if len(claim) > _MOST:
-            raise _wrong("custom", "at most 200 parameters")
+            raise _wrong("custom", N_("at most 200 parameters"))
         found = {}
         for name, value in claim.items():
             if value is not None and not isinstance(value, str | int | float):
-                raise _wrong(f"custom.{name}", "text")
+                raise _wrong(f"custom.{name}", N_("text"))
             found[name] = value if isinstance(value, str) else "" if value is None else json.dumps(value)
         return found
 
@@ -164,7 +165,7 @@ class Claims:
         url = web_address(claim.get("lis_outcome_service_url"), "basicoutcome.lis_outcome_service_url")
         sourcedid = claim.get("lis_result_sourcedid")
         if sourcedid is not None and not isinstance(sourcedid, str):
-            raise _wrong("basicoutcome.lis_result_sourcedid", "text")
+            raise _wrong("basicoutcome.lis_result_sourcedid", N_("text"))
         return Outcomes(url, sourcedid) if url and sourcedid else None
 
     def _grades(self) -> Grades | None:
@@ -188,13 +189,15 @@ class Claims:
     @staticmethod
     def _texts(value: Any, name: str) -> tuple[str, ...]:
         if not isinstance(value, list) or len(value) > _MOST or not all(isinstance(one, str) for one in value):
-            raise _missing(name) if value is None else _wrong(name, "a list of texts")
+            raise _missing(name) if value is None else _wrong(name, N_("a list of texts"))
         return tuple(value)
 
 
 def _missing(name: str) -> LaunchRefused:
-    return LaunchRefused(400, name, "The launch has no `%(field)s`: have the link in the platform set up anew.")
+    return LaunchRefused(400, name, N_("The launch has no `%(field)s`: have the link in the platform set up anew."))
 
 
 def _wrong(name: str, kind: str) -> LaunchRefused:
-    return LaunchRefused(400, name, "`%(field)s` must be %(kind)s: report it to the platform's operator.", kind=kind)
+    return LaunchRefused(
+        400, name, N_("`%(field)s` must be %(kind)s: report it to the platform's operator."), kind=kind
+    )

@@ -25,6 +25,7 @@ from coursewareauthenticator.lti.launch import (
 )
 from coursewareauthenticator.lti.registrations import Registration
 from coursewareauthenticator.lti.roles import role_of
+from coursewarehub.i18n import N_
 from coursewarehub.model.roles import Role
 
 RESOURCE_LINK: Final = "ltiResourceLink"
@@ -96,16 +97,16 @@ def read_request(launch: Launch, more_roles: Mapping[str, Role] = MappingProxyTy
     may not choose content: only those who teach may.
     """
     if launch.message is not Message.DEEP_LINKING:
-        raise LaunchRefused(400, "message_type", "`%(field)s` must be LtiDeepLinkingRequest to choose content.")
+        raise LaunchRefused(400, "message_type", N_("`%(field)s` must be LtiDeepLinkingRequest to choose content."))
     if role_of(launch.roles, more_roles) not in MAY_CHOOSE:
-        raise LaunchRefused(403, "roles", "Only those who teach this course may choose content: ask one of them.")
+        raise LaunchRefused(403, "roles", N_("Only those who teach this course may choose content: ask one of them."))
     settings = Claims(launch.claims).object(_SETTINGS, DEEP_LINKING)
     url = web_address(settings.get("deep_link_return_url"), f"{_SETTINGS}.deep_link_return_url")
     if url is None:
         raise _missing("deep_link_return_url")
     data = settings.get("data")
     if data is not None and not isinstance(data, str):
-        raise _wrong("data", "text")
+        raise _wrong("data", N_("text"))
     return Request(
         return_url=url,
         types=frozenset(_texts(settings, "accept_types")),
@@ -136,7 +137,7 @@ def answer(
     """
     if len(items) > request.most:
         raise LaunchRefused(
-            400, "content_items", "The platform takes %(most)s links at once: choose fewer.", most=request.most
+            400, "content_items", N_("The platform takes %(most)s links at once: choose fewer."), most=request.most
         )
     claims: dict[str, Any] = {
         "iss": registration.client_id,
@@ -209,7 +210,7 @@ def _texts(settings: Mapping[str, Any], name: str) -> tuple[str, ...]:
     if value is None:
         raise _missing(name)
     if not isinstance(value, list) or len(value) > _MOST or not all(isinstance(one, str) for one in value):
-        raise _wrong(name, "a list of texts")
+        raise _wrong(name, N_("a list of texts"))
     return tuple(value)
 
 
@@ -221,7 +222,7 @@ def _truth(settings: Mapping[str, Any], name: str, *, default: bool) -> bool:
     if isinstance(value, str) and value.lower() in {"true", "false"}:
         return value.lower() == "true"
     if not isinstance(value, bool):
-        raise _wrong(name, "true or false")
+        raise _wrong(name, N_("true or false"))
     return value
 
 
@@ -229,7 +230,7 @@ def _missing(name: str) -> LaunchRefused:
     return LaunchRefused(
         400,
         f"{_SETTINGS}.{name}",
-        "The request has no `%(field)s`: have the tool in the platform set up anew.",
+        N_("The request has no `%(field)s`: have the tool in the platform set up anew."),
     )
 
 
@@ -237,6 +238,6 @@ def _wrong(name: str, kind: str) -> LaunchRefused:
     return LaunchRefused(
         400,
         f"{_SETTINGS}.{name}",
-        "`%(field)s` must be %(kind)s: report it to the platform's operator.",
+        N_("`%(field)s` must be %(kind)s: report it to the platform's operator."),
         kind=kind,
     )

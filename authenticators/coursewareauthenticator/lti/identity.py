@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from coursewareauthenticator.lti.launch import Former, Launch, LaunchRefused
+from coursewarehub.i18n import N_
 from coursewarehub.model.names import object_name
 
 PREFIX: Final = "lti"
@@ -34,7 +35,9 @@ def account(launch: Launch) -> Account:
     Raises LaunchRefused 403 for a guest, who has none.
     """
     if launch.subject is None:
-        raise LaunchRefused(403, "sub", "A guest has no account here: log in to the platform and open the link again.")
+        raise LaunchRefused(
+            403, "sub", N_("A guest has no account here: log in to the platform and open the link again.")
+        )
     who = launch.former or Former(launch.registration, launch.subject)
     return Account(user_name(who.registration, who.subject), launch.person.name, launch.person.email)
 

@@ -18,6 +18,7 @@ from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
 from coursewareauthenticator.lti.launch import BadSignature, LaunchRefused, UnknownKey, is_web_address
 from coursewareauthenticator.lti.tokens import LARGEST_KEY_SET, KeySet, read_key_set
+from coursewarehub.i18n import N_
 
 FRESH: Final = 3600
 """Seconds for which keys are used without asking."""
@@ -132,7 +133,7 @@ class PlatformKeys:
             raise LaunchRefused(
                 502,
                 "jwks_url",
-                "The key set %(url)s is not asked for: it needs https, or its host among those allowed without.",
+                N_("The key set %(url)s is not asked for: it needs https, or its host among those allowed without."),
                 url=url,
             )
         if self._client is None:
@@ -167,7 +168,7 @@ def _unreachable(url: str, why: str) -> LaunchRefused:
     return LaunchRefused(
         503,
         "jwks_url",
-        "The platform's key set %(url)s cannot be had (%(why)s): try again in a minute, or check its address.",
+        N_("The platform's key set %(url)s cannot be had (%(why)s): try again in a minute, or check its address."),
         url=url,
         why=why,
     )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
 from urllib.parse import urlencode, urlsplit, urlunsplit
+
+from coursewarehub.i18n import N_
 
 LONGEST_ID: Final = 255
 """Characters of an identifier: of a user, a context, a resource link, a deployment, a nonce."""
@@ -41,6 +43,10 @@ class LaunchRefused(Exception):
     def sentence(self) -> str:
         """The sentence in English."""
         return self.template % self.values
+
+    def translated(self, gettext: Callable[[str], str]) -> str:
+        """The sentence in the language of `gettext`; so are those of its values that stand for words of ours."""
+        return gettext(self.template) % {name: value and gettext(value) for name, value in self.values.items()}
 
 
 class UnknownKey(LaunchRefused):
@@ -192,11 +198,15 @@ def identifier(value: object, name: str) -> str:
     Raises LaunchRefused 400 unless it is text of 1 to 255 characters without control characters or half characters.
     """
     if not isinstance(value, str):
-        raise LaunchRefused(400, name, "`%(field)s` must be text: correct it in the platform's settings of this tool.")
+        raise LaunchRefused(
+            400, name, N_("`%(field)s` must be text: correct it in the platform's settings of this tool.")
+        )
     if not 1 <= len(value) <= LONGEST_ID:
-        raise LaunchRefused(400, name, "`%(field)s` must have 1 to 255 characters, not %(length)s.", length=len(value))
+        raise LaunchRefused(
+            400, name, N_("`%(field)s` must have 1 to 255 characters, not %(length)s."), length=len(value)
+        )
     if any(unicodedata.category(char) in {"Cc", "Cs"} for char in value):
-        raise LaunchRefused(400, name, "`%(field)s` must not have control characters in it.")
+        raise LaunchRefused(400, name, N_("`%(field)s` must not have control characters in it."))
     return value
 
 
@@ -213,7 +223,9 @@ def label(value: object, name: str) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str):
-        raise LaunchRefused(400, name, "`%(field)s` must be text: correct it in the platform's settings of this tool.")
+        raise LaunchRefused(
+            400, name, N_("`%(field)s` must be text: correct it in the platform's settings of this tool.")
+        )
     visible = (" " if unicodedata.category(char) in {"Cc", "Cs"} or char in _TURNING else char for char in value)
     return "".join(visible)[:LONGEST_TEXT].strip() or None
 
@@ -235,7 +247,7 @@ def web_address(value: object, name: str) -> str | None:
         return None
     if isinstance(value, str) and is_web_address(value):
         return value
-    raise LaunchRefused(400, name, "`%(field)s` must be a complete address that starts with https:// or http://.")
+    raise LaunchRefused(400, name, N_("`%(field)s` must be a complete address that starts with https:// or http://."))
 
 
 def is_web_address(text: str) -> bool:

@@ -33,6 +33,7 @@ from coursewareauthenticator.lti.launch import (
     optional_identifier,
     web_address,
 )
+from coursewarehub.i18n import N_
 
 METHODS: Final = {"HMAC-SHA1": hashlib.sha1, "HMAC-SHA256": hashlib.sha256}
 REMEMBERED: Final = 90 * 60
@@ -109,17 +110,17 @@ def _form(request: Request) -> Pairs:
         raise LaunchRefused(
             405,
             "method",
-            "A launch is a form sent by POST, not %(method)s: open the link in your course again.",
+            N_("A launch is a form sent by POST, not %(method)s: open the link in your course again."),
             method=request.method,
         )
     if len(request.body) + len(request.query) > LARGEST_BODY:
-        raise LaunchRefused(413, "body", "The launch is larger than 64 KB: remove long custom parameters.")
+        raise LaunchRefused(413, "body", N_("The launch is larger than 64 KB: remove long custom parameters."))
     kind = request.content_type.partition(";")[0].strip().lower()
     if kind != "application/x-www-form-urlencoded":
         raise LaunchRefused(
             415,
             "Content-Type",
-            "A launch is a form of the type application/x-www-form-urlencoded, not %(kind)s.",
+            N_("A launch is a form of the type application/x-www-form-urlencoded, not %(kind)s."),
             kind=kind or "nothing",
         )
     return _pairs(request.body)
@@ -129,7 +130,7 @@ def _pairs(encoded: bytes) -> Pairs:
     """Names and values of a form or query in order, as bytes, blanks and duplicates kept (RFC 5849 §3.4.1.3)."""
     parts = [part for part in encoded.split(b"&") if part]
     if len(parts) > _MOST_PARAMETERS:
-        raise LaunchRefused(413, "body", "The launch has more than 1000 parameters: remove custom parameters.")
+        raise LaunchRefused(413, "body", N_("The launch has more than 1000 parameters: remove custom parameters."))
     split = (part.replace(b"+", b" ").partition(b"=") for part in parts)
     return [(unquote_to_bytes(name), unquote_to_bytes(value)) for name, _, value in split]
 
@@ -148,14 +149,14 @@ class _Form:
             return tuple(value.decode() for value in self._values.get(name.encode(), ()))
         except UnicodeDecodeError:
             raise LaunchRefused(
-                400, name, "`%(field)s` is not valid UTF-8: set the platform to UTF-8 or correct that text."
+                400, name, N_("`%(field)s` is not valid UTF-8: set the platform to UTF-8 or correct that text.")
             ) from None
 
     def get(self, name: str) -> str | None:
         """The one value, None when it is absent. LaunchRefused 400 when there are several."""
         values = self.all(name)
         if len(values) > 1:
-            raise LaunchRefused(400, name, "`%(field)s` was sent more than once: remove the one added by hand.")
+            raise LaunchRefused(400, name, N_("`%(field)s` was sent more than once: remove the one added by hand."))
         return first(values)
 
     def one(self, name: str) -> str:
@@ -163,7 +164,7 @@ class _Form:
         value = self.get(name)
         if not value:
             raise LaunchRefused(
-                400, name, "The launch has no `%(field)s`: open the link in your course, or have it set up anew."
+                400, name, N_("The launch has no `%(field)s`: open the link in your course, or have it set up anew.")
             )
         return value
 
@@ -172,32 +173,32 @@ class _Form:
         try:
             return [name.decode() for name in self._values if name]
         except UnicodeDecodeError:
-            raise LaunchRefused(400, "parameters", "A parameter's name is not valid UTF-8: rename it.") from None
+            raise LaunchRefused(400, "parameters", N_("A parameter's name is not valid UTF-8: rename it.")) from None
 
 
 def _oauth(form: _Form, query: Pairs, consumers: Mapping[str, Consumer]) -> tuple[Consumer, str]:
     """The consumer that the launch names, and its signature method (RFC 5849 §3.1, §3.2)."""
     if stray := first(name for name, _ in query if name.startswith(b"oauth_")):
         name = stray.decode(errors="replace")
-        raise LaunchRefused(400, name[:64], "`%(field)s` belongs into the form: remove it from the launch address.")
+        raise LaunchRefused(400, name[:64], N_("`%(field)s` belongs into the form: remove it from the launch address."))
     values = {name: form.one(name) for name in _OAUTH_REQUIRED}
     method = values["oauth_signature_method"]
     if form.get("oauth_version") not in {None, "1.0"}:
-        raise LaunchRefused(400, "oauth_version", "`%(field)s` must be 1.0, or left out.")
+        raise LaunchRefused(400, "oauth_version", N_("`%(field)s` must be 1.0, or left out."))
     key = values["oauth_consumer_key"]
     consumer = consumers.get(key)
     if consumer is None:
         raise LaunchRefused(
             401,
             "oauth_consumer_key",
-            "This course knows no consumer key %(key)s: correct it in the platform, or add it to the course.",
+            N_("This course knows no consumer key %(key)s: correct it in the platform, or add it to the course."),
             key=key,
         )
     if method not in consumer.methods:
         raise LaunchRefused(
             400,
             "oauth_signature_method",
-            "`%(field)s` must be %(methods)s, not %(method)s.",
+            N_("`%(field)s` must be %(methods)s, not %(method)s."),
             methods=" or ".join(sorted(consumer.methods)),
             method=method,
         )
@@ -219,7 +220,7 @@ def _check_signature(request: Request, body: Pairs, query: Pairs, consumer: Cons
         raise BadSignature(
             401,
             "oauth_signature",
-            "The signature does not fit: make secret and launch address (%(url)s) the same in platform and course.",
+            N_("The signature does not fit: make secret and launch address (%(url)s) the same in platform and course."),
             url=request.url,
         )
 
@@ -256,21 +257,22 @@ def _check_time(text: str, now: float, window: float) -> int:
         raise LaunchRefused(
             400,
             "oauth_timestamp",
-            "`%(field)s` must be the seconds since 1970 in at most ten digits, not %(text)s.",
+            N_("`%(field)s` must be the seconds since 1970 in at most ten digits, not %(text)s."),
             text=text,
         )
     timestamp = int(text)
     off = round(timestamp - now)
     if abs(timestamp - now) > window:
-        raise LaunchRefused(
-            401,
-            "oauth_timestamp",
-            "`%(field)s` is %(off)s s %(side)s this hub's clock; %(window)s s are allowed: "
-            "open the link again, or set the clock of the platform or of the hub.",
-            off=abs(off),
-            side="ahead of" if off > 0 else "behind",
-            window=round(window),
+        ahead = N_(
+            "`%(field)s` is %(off)s s ahead of this hub's clock; %(window)s s are allowed: "
+            "open the link again, or set the clock of the platform or of the hub."
         )
+        behind = N_(
+            "`%(field)s` is %(off)s s behind this hub's clock; %(window)s s are allowed: "
+            "open the link again, or set the clock of the platform or of the hub."
+        )
+        template = ahead if off > 0 else behind
+        raise LaunchRefused(401, "oauth_timestamp", template, off=abs(off), window=round(window))
     return timestamp
 
 
@@ -307,17 +309,17 @@ def _check_message(form: _Form) -> None:
         raise LaunchRefused(
             400,
             "lti_message_type",
-            "Content cannot be chosen through LTI 1.1: register this hub with LTI 1.3, or add a link by hand.",
+            N_("Content cannot be chosen through LTI 1.1: register this hub with LTI 1.3, or add a link by hand."),
         )
     if kind != "basic-lti-launch-request":
         raise LaunchRefused(
-            400, "lti_message_type", "`%(field)s` must be basic-lti-launch-request, not %(kind)s.", kind=kind
+            400, "lti_message_type", N_("`%(field)s` must be basic-lti-launch-request, not %(kind)s."), kind=kind
         )
     if version != "LTI-1p0":
         raise LaunchRefused(
             400,
             "lti_version",
-            "`%(field)s` must be LTI-1p0, not %(version)s: register LTI 1.3 at its own address.",
+            N_("`%(field)s` must be LTI-1p0, not %(version)s: register LTI 1.3 at its own address."),
             version=version,
         )
 
@@ -326,7 +328,7 @@ def _subject(form: _Form, consumer: Consumer) -> str | None:
     subject = optional_identifier(form.get("user_id"), "user_id")
     if subject is None and not consumer.guests:
         raise LaunchRefused(
-            400, "user_id", "The launch has no `%(field)s`: let the platform share the user's id with this tool."
+            400, "user_id", N_("The launch has no `%(field)s`: let the platform share the user's id with this tool.")
         )
     return subject
 
@@ -337,7 +339,7 @@ def _context(form: _Form, consumer: Consumer) -> Context | None:
         raise LaunchRefused(
             403,
             "context_id",
-            "The platform's course %(context)s is not one of this course: add its `%(field)s` to the course file.",
+            N_("The platform's course %(context)s is not one of this course: add its `%(field)s` to the course file."),
             context=ident or "without an id",
         )
     if ident is None:

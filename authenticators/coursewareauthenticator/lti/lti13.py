@@ -18,6 +18,7 @@ from coursewareauthenticator.lti.login import Pending
 from coursewareauthenticator.lti.lti11 import Consumer
 from coursewareauthenticator.lti.registrations import Registration, Registrations
 from coursewareauthenticator.lti.tokens import KeySet, verified_claims
+from coursewarehub.i18n import N_
 
 REMEMBERED: Final = 90 * 60
 """Seconds for which a nonce is kept beyond its login, so that it is not forgotten when a clock is set back."""
@@ -55,7 +56,9 @@ def verify(
     _check_parties(claims, registration)
     _check_times(claims, rules)
     if not hmac.compare_digest(claims.text("nonce").encode(), pending.nonce.encode()):
-        raise LaunchRefused(401, "nonce", "This launch answers another request: open the link in your course again.")
+        raise LaunchRefused(
+            401, "nonce", N_("This launch answers another request: open the link in your course again.")
+        )
     deployment = identifier(claims.lti("deployment_id"), "deployment_id")
     registration.check_deployment(deployment, "deployment_id")
     message = _message(claims)
@@ -64,7 +67,7 @@ def verify(
         raise LaunchRefused(
             403,
             "context.id",
-            "The platform's course %(context)s is not one of this course: add its id to the course.",
+            N_("The platform's course %(context)s is not one of this course: add its id to the course."),
             context=context.id if context else "without an id",
         )
     subject = _subject(claims, registration)
@@ -96,7 +99,7 @@ def _check_parties(claims: Claims, registration: Registration) -> None:
         raise LaunchRefused(
             401,
             "iss",
-            "The launch is from %(issuer)s, not from %(expected)s where it began.",
+            N_("The launch is from %(issuer)s, not from %(expected)s where it began."),
             issuer=claims.text("iss"),
             expected=registration.issuer,
         )
@@ -105,7 +108,7 @@ def _check_parties(claims: Claims, registration: Registration) -> None:
         raise LaunchRefused(
             401,
             "aud",
-            "The launch is meant for another tool: `%(field)s` must have the client id %(client)s.",
+            N_("The launch is meant for another tool: `%(field)s` must have the client id %(client)s."),
             client=registration.client_id,
         )
     authorized = claims.all.get("azp")
@@ -113,7 +116,7 @@ def _check_parties(claims: Claims, registration: Registration) -> None:
         raise LaunchRefused(
             401,
             "azp",
-            "The launch is meant for another tool: `%(field)s` must be the client id %(client)s.",
+            N_("The launch is meant for another tool: `%(field)s` must be the client id %(client)s."),
             client=registration.client_id,
         )
 
@@ -121,12 +124,14 @@ def _check_parties(claims: Claims, registration: Registration) -> None:
 def _check_times(claims: Claims, rules: Rules) -> None:
     """Neither over, nor from the future, nor old (Security Framework §5.1.3, 7 and 8), with the difference."""
     expires, issued, begins = claims.time("exp"), claims.time("iat"), claims.time("nbf", optional=True)
-    again = "open the link in your course again, or set the clock of the platform or of the hub."
     if rules.now > expires + rules.leeway:
         raise LaunchRefused(
             401,
             "exp",
-            f"The launch ended %(seconds)s s ago by this hub's clock: {again}",
+            N_(
+                "The launch ended %(seconds)s s ago by this hub's clock: "
+                "open the link in your course again, or set the clock of the platform or of the hub."
+            ),
             seconds=round(rules.now - expires),
         )
     for name, moment in (("iat", issued), ("nbf", begins)):
@@ -134,14 +139,20 @@ def _check_times(claims: Claims, rules: Rules) -> None:
             raise LaunchRefused(
                 401,
                 name,
-                f"The launch is from %(seconds)s s in the future by this hub's clock: {again}",
+                N_(
+                    "The launch is from %(seconds)s s in the future by this hub's clock: "
+                    "open the link in your course again, or set the clock of the platform or of the hub."
+                ),
                 seconds=round(moment - rules.now),
             )
     if rules.now > issued + rules.max_age + rules.leeway:
         raise LaunchRefused(
             401,
             "iat",
-            f"The launch is %(seconds)s s old by this hub's clock, %(most)s s are allowed: {again}",
+            N_(
+                "The launch is %(seconds)s s old by this hub's clock, %(most)s s are allowed: "
+                "open the link in your course again, or set the clock of the platform or of the hub."
+            ),
             seconds=round(rules.now - issued),
             most=round(rules.max_age),
         )
@@ -150,12 +161,12 @@ def _check_times(claims: Claims, rules: Rules) -> None:
 def _message(claims: Claims) -> Message:
     version, kind = claims.lti("version"), claims.lti("message_type")
     if version != "1.3.0":
-        raise LaunchRefused(400, "version", "`%(field)s` must be 1.3.0, not %(version)s.", version=version)
+        raise LaunchRefused(400, "version", N_("`%(field)s` must be 1.3.0, not %(version)s."), version=version)
     if not isinstance(kind, str) or kind not in _MESSAGES:
         raise LaunchRefused(
             400,
             "message_type",
-            "`%(field)s` must be one of %(known)s, not %(kind)s.",
+            N_("`%(field)s` must be one of %(known)s, not %(kind)s."),
             known=", ".join(_MESSAGES),
             kind=kind,
         )
@@ -168,7 +179,7 @@ def _subject(claims: Claims, registration: Registration) -> str | None:
         return None
     if value is None:
         raise LaunchRefused(
-            400, "sub", "The launch does not say who you are (`%(field)s`): let the platform share the user's id."
+            400, "sub", N_("The launch does not say who you are (`%(field)s`): let the platform share the user's id.")
         )
     return identifier(value, "sub")
 
@@ -205,7 +216,7 @@ def _former(
         raise LaunchRefused(
             401,
             f"{name}.oauth_consumer_key_sign",
-            "`%(field)s` does not fit the secret of the consumer %(key)s.",
+            N_("`%(field)s` does not fit the secret of the consumer %(key)s."),
             key=key,
         )
     return Former(

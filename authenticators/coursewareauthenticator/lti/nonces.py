@@ -15,6 +15,7 @@ from sqlalchemy import BigInteger, Column, Engine, MetaData, String, Table, dele
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from coursewareauthenticator.lti.launch import LaunchRefused, Once
+from coursewarehub.i18n import N_
 
 MOST: Final = 1_000_000
 """Rows that are kept at most: about 100 MB, and a hundred launches a second for as long as a nonce is kept."""
@@ -61,19 +62,21 @@ class NonceStore:
             raise LaunchRefused(
                 503,
                 "nonce",
-                "The hub's database does not answer: try again in a minute, or tell the hub's operator.",
+                N_("The hub's database does not answer: try again in a minute, or tell the hub's operator."),
             ) from error
 
     def _use(self, once: Once, now: float) -> None:
         self._sweep(now)
         if self._count >= self._most:
-            raise LaunchRefused(503, "nonce", "There are too many launches at the moment: try again in a few minutes.")
+            raise LaunchRefused(
+                503, "nonce", N_("There are too many launches at the moment: try again in a few minutes.")
+            )
         try:
             with self._engine.begin() as connection:
                 connection.execute(insert(TABLE).values(digest=_digest(once), expires=once.expires))
         except IntegrityError:
             raise LaunchRefused(
-                401, "nonce", "This launch was used before: go back to your course and open the link again."
+                401, "nonce", N_("This launch was used before: go back to your course and open the link again.")
             ) from None
         self._count += 1
 

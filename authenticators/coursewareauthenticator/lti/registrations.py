@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from coursewareauthenticator.lti.launch import LaunchRefused, is_web_address
+from coursewarehub.i18n import N_
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,10 @@ class Registration:
             raise LaunchRefused(
                 403,
                 name,
-                "The deployment %(deployment)s of the platform is new here: add its id to the course's "
-                "registration, if it is meant to come in.",
+                N_(
+                    "The deployment %(deployment)s of the platform is new here: add its id to the course's "
+                    "registration, if it is meant to come in."
+                ),
                 deployment=deployment,
             )
 
@@ -70,7 +73,7 @@ class Registrations:
             raise LaunchRefused(
                 400,
                 "iss",
-                "This course knows no platform %(issuer)s: add its registration to the course.",
+                N_("This course knows no platform %(issuer)s: add its registration to the course."),
                 issuer=issuer,
             )
         if client_id is None and len(clients) == 1:
@@ -79,14 +82,14 @@ class Registrations:
             raise LaunchRefused(
                 400,
                 "client_id",
-                "`%(field)s` is missing, and %(issuer)s has several here: let the platform send it.",
+                N_("`%(field)s` is missing, and %(issuer)s has several here: let the platform send it."),
                 issuer=issuer,
             )
         if client_id not in clients:
             raise LaunchRefused(
                 400,
                 "client_id",
-                "%(issuer)s has no client %(client)s here: correct it in the platform or the course.",
+                N_("%(issuer)s has no client %(client)s here: correct it in the platform or the course."),
                 issuer=issuer,
                 client=client_id,
             )

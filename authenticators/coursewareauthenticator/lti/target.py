@@ -21,6 +21,7 @@ from typing import Final
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from coursewareauthenticator.lti.launch import Launch, LaunchRefused, is_web_address
+from coursewarehub.i18n import N_
 
 LONGEST: Final = 4096
 """Characters of a parameter."""
@@ -38,8 +39,9 @@ class Host:
     """What a launch may reach.
 
     `origins` are the public addresses of the hub (`https://host` or with a port), `base` its path, `launch_path` the
-    part of it where launches arrive. `course` is what `course_server` may say for the usual server. `opens` stands
-    before a notebook's path. `logout_origins` are other hosts where people may be sent after logging out.
+    part of it where launches arrive; `site_launch` is the path where the site takes them for all courses. `course` is
+    what `course_server` may say for the usual server. `opens` stands before a notebook's path. `logout_origins` are
+    other hosts where people may be sent after logging out.
     Raises ValueError when one of these cannot be right.
     """
 
@@ -51,6 +53,7 @@ class Host:
     opens: str = "lab/tree"
     launch_path: str = "hub/lti"
     logout_origins: frozenset[str] = frozenset()
+    site_launch: str | None = None
 
     def __post_init__(self) -> None:
         if not self.origins or not all(is_web_address(one) and _origin(one) == one for one in self._all_origins()):
@@ -94,7 +97,9 @@ def _wanted(launch: Launch, host: Host) -> Mapping[str, str]:
     found |= custom
     for name, value in found.items():
         if len(value) > LONGEST or any(unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"} for char in value):
-            raise LaunchRefused(400, name, "`%(field)s` is too long or has control characters in it: correct the link.")
+            raise LaunchRefused(
+                400, name, N_("`%(field)s` is too long or has control characters in it: correct the link.")
+            )
     return found
 
 
@@ -111,7 +116,7 @@ def _of_address(uri: str, host: Host) -> dict[str, str]:
 
 def _is_launch(path: str, host: Host) -> bool:
     start = f"{host.base}{host.launch_path}"
-    return path == start or path.startswith(f"{start}/")
+    return path in {start, host.site_launch} or path.startswith(f"{start}/")
 
 
 def _path(wanted: Mapping[str, str], host: Host, server: str | None, user_name: str) -> str:
@@ -211,7 +216,10 @@ def _allowed(wanted: Mapping[str, str], name: str, listed: frozenset[str], usual
         return None
     if value not in listed:
         raise LaunchRefused(
-            403, name, "`%(field)s` asks for %(value)s, which this course does not have: correct the link.", value=value
+            403,
+            name,
+            N_("`%(field)s` asks for %(value)s, which this course does not have: correct the link."),
+            value=value,
         )
     return value
 
@@ -226,6 +234,6 @@ def _no_place(text: str, field: str) -> LaunchRefused:
     return LaunchRefused(
         400,
         field,
-        "`%(field)s` leads to %(place)s, which is no page of this course: correct the link.",
+        N_("`%(field)s` leads to %(place)s, which is no page of this course: correct the link."),
         place=text or "nothing",
     )

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurv
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from coursewareauthenticator.lti.launch import LARGEST_BODY, BadSignature, LaunchRefused, UnknownKey
+from coursewarehub.i18n import N_
 
 ALGORITHMS: Final = ("RS256", "ES256")
 LARGEST_KEY_SET: Final = 256 * 1024
@@ -56,7 +57,7 @@ class KeySet:
         raise UnknownKey(
             401,
             "kid",
-            "The platform publishes no key %(kid)s for %(algorithm)s: check the address of its key set.",
+            N_("The platform publishes no key %(kid)s for %(algorithm)s: check the address of its key set."),
             kid=header.kid,
             algorithm=header.algorithm,
         )
@@ -74,13 +75,13 @@ def read_key_set(document: bytes) -> KeySet:
         if not isinstance(keys, list) or len(keys) > _MOST_KEYS:
             raise ValueError("no list of keys")
     except (ValueError, KeyError, TypeError):
-        raise LaunchRefused(502, "jwks", "The platform's key set is not valid: check its address.") from None
+        raise LaunchRefused(502, "jwks", N_("The platform's key set is not valid: check its address.")) from None
     found: dict[str, list[jwt.PyJWK]] = {}
     for key in keys:
         if (usable := _usable(key)) is not None:
             found.setdefault(key["kid"], []).append(usable)
     if not found:
-        raise LaunchRefused(502, "jwks", "The platform's key set has no RSA or P-256 key to check with.")
+        raise LaunchRefused(502, "jwks", N_("The platform's key set has no RSA or P-256 key to check with."))
     return KeySet(found)
 
 
@@ -107,17 +108,17 @@ def _is_strong(key: Any) -> bool:
 
 def read_header(token: str) -> Header:
     """What a token says about its key. Raises LaunchRefused 400, or 413 when it is larger than 64 KB."""
-    header = _json(_segments(token)[0], "header")
+    header = _json(_segments(token)[0])
     for name in _REFUSED_HEADERS:
         if name in header:
-            raise _invalid(f"its header has `{name}`")
+            raise _invalid(f"`{name}` in its header")
     algorithm, kid, kind = header.get("alg"), header.get("kid"), header.get("typ", "JWT")
     if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
-        raise _invalid("it must be signed with RS256 or ES256")
+        raise _invalid(N_("it must be signed with RS256 or ES256"))
     if not isinstance(kind, str) or kind.upper() != "JWT":
-        raise _invalid("its type must be JWT")
+        raise _invalid(N_("its type must be JWT"))
     if not isinstance(kid, str) or not 1 <= len(kid) <= 1024:
-        raise _invalid("its header must name a key (`kid`)")
+        raise _invalid(N_("its header must name a key (`kid`)"))
     return Header(algorithm, kid)
 
 
@@ -134,34 +135,34 @@ def verified_claims(token: str, keys: KeySet) -> dict[str, Any]:
         raise BadSignature(
             401,
             "id_token",
-            "The launch is not signed with the platform's key %(kid)s: open the link in your course again.",
+            N_("The launch is not signed with the platform's key %(kid)s: open the link in your course again."),
             kid=header.kid,
         ) from None
-    return _json(payload, "payload")
+    return _json(payload)
 
 
 def _segments(token: str) -> list[bytes]:
     """Header, payload and signature as bytes (RFC 7515 §7.1)."""
     if len(token) > LARGEST_BODY:
-        raise LaunchRefused(413, "id_token", "`%(field)s` is larger than 64 KB: remove long custom parameters.")
+        raise LaunchRefused(413, "id_token", N_("`%(field)s` is larger than 64 KB: remove long custom parameters."))
     parts = token.split(".")
     if len(parts) == 5:
-        raise _invalid("it is encrypted, which a launch must not be")
+        raise _invalid(N_("it is encrypted, which a launch must not be"))
     if len(parts) != 3 or not all(_SEGMENT.fullmatch(part) for part in parts):
-        raise _invalid("it must have three parts in base64url")
+        raise _invalid(N_("it must have three parts in base64url"))
     try:
         return [base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)) for part in parts]
     except binascii.Error:
-        raise _invalid("it must have three parts in base64url") from None
+        raise _invalid(N_("it must have three parts in base64url")) from None
 
 
-def _json(raw: bytes, part: str) -> dict[str, Any]:
+def _json(raw: bytes) -> dict[str, Any]:
     try:
         value = strict_json(raw)
     except ValueError:
-        raise _invalid(f"its {part} is not valid JSON") from None
+        raise _invalid(N_("its header and payload must be valid JSON")) from None
     if not isinstance(value, dict):
-        raise _invalid(f"its {part} must be an object")
+        raise _invalid(N_("its header and payload must be objects"))
     return value
 
 
@@ -188,5 +189,8 @@ def _no_constant(text: str) -> Any:
 
 def _invalid(why: str) -> LaunchRefused:
     return LaunchRefused(
-        400, "id_token", f"`%(field)s` is not valid: {why}. Check the platform's settings of this tool."
+        400,
+        "id_token",
+        N_("`%(field)s` is not valid: %(why)s. Check the platform's settings of this tool."),
+        why=why,
     )

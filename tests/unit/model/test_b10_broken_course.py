@@ -71,7 +71,7 @@ TEXTS: dict[str, tuple[str, int, str]] = {
         3,
         "`state` must be one of `draft`, `open`, `closed`, `archived`, not `opened`",
     ),
-    "unknown-method": ("authentication: {method: ldpa}\n", 3, "`cilogon`, not `ldpa`"),
+    "unknown-method": ("authentication: {method: ldpa}\n", 3, "`lti11`, not `ldpa`"),
     "unknown-method-of-several": (
         "authentication:\n  - method: dummy\n  - method: ldpa\n",
         5,

@@ -116,7 +116,7 @@ def page(
 
 def test_every_template_is_tested() -> None:
     ours = {file.name for file in Path(TEMPLATES).glob("*.html")}
-    assert ours == {*TEMPLATE_NAMES, "page.html", "language_switch.html"}
+    assert ours == {*TEMPLATE_NAMES, "page.html", "language_switch.html", "lti.html"}  # test_lti_page.py
     upstream = {file.name for file in Path(UPSTREAM).glob("*.html")}
     assert upstream <= ours, "JupyterHub has a page that we do not know"
 
@@ -547,7 +547,7 @@ def test_a_known_message_is_translated() -> None:
 
 
 def test_every_refusal_is_known() -> None:
-    granted = {Decided.MEMBER, Decided.STRANGER, Decided.GROUP, Decided.EVERYONE}
+    granted = {Decided.MEMBER, Decided.STRANGER, Decided.GROUP, Decided.LAUNCH, Decided.EVERYONE}
     assert set(REFUSALS) == {str(reason) for reason in Decided if reason not in granted}
 
 
