@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,9 +13,12 @@ import pytest
 from jinja2 import Environment
 
 from coursewarehub.engine.states import Reason
+from coursewarehub.hub.audit.page import Question, days_of
+from coursewarehub.hub.audit.sentences import KINDS
 from coursewarehub.hub.localisation import REFUSALS, Localisation, request_language
 from coursewarehub.i18n import LANGUAGES, NAMES, translations
 from coursewarehub.model.access import Reason as Decided
+from coursewarehub.state.audit import Entry
 from coursewarespawner import messages
 from coursewarespawner.messages import StartFailed, Told
 
@@ -63,6 +67,16 @@ def values(template: str, text: str) -> dict[str, Any]:
             "scope_descriptions": [{"description": text, "filter": text}],
         },
         "admin.html": {"server_version": "6", "api_page_limit": 50},
+        "audit.html": {
+            "question": Question(person=text, day="2026-04-01"),
+            "problem": "",
+            "kinds": KINDS,
+            "days": days_of([Entry(datetime(2026, 4, 1, tzinfo=UTC), "server", "stop", text, text, data={"server": text})], "en"),
+            "zone": "UTC",
+            "older": "?before=1",
+            "newest": "?",
+            "table": "",
+        },
         "token.html": {"token_expires_in_options_html": "", "api_tokens": [], "oauth_clients": []},
         "spawn.html": {
             "spawner_options_form": "",
@@ -84,7 +98,7 @@ def values(template: str, text: str) -> dict[str, Any]:
 
 TEMPLATE_NAMES = (
     "home.html", "login.html", "spawn_pending.html", "stop_pending.html", "not_running.html", "error.html",
-    "404.html", "logout.html", "oauth.html", "admin.html", "token.html", "spawn.html", "accept-share.html",
+    "404.html", "logout.html", "oauth.html", "audit.html", "admin.html", "token.html", "spawn.html", "accept-share.html",
 )  # fmt: skip
 
 
@@ -110,7 +124,7 @@ def page(
     signed_in = signed_in and template not in ("login.html", "logout.html")
     of.user = user(text) if signed_in else None
     of.accessible_services = (SimpleNamespace(name=text, href="/services/x/"),) if signed_in else ()
-    of.parsed_scopes = {"admin-ui": {}} if staff else {}
+    of.parsed_scopes = {"admin-ui": {}, "custom:audit:read": {}} if staff else {}
     return Page(rendered(of, template, **values(template, text) | changes))
 
 
