@@ -23,7 +23,7 @@ READ_AUDIT: Final = "custom:audit:read"
 
 LONGEST_NAME: Final = 64
 _LONGEST_METHOD: Final = 32
-_LONGEST_PLACE: Final = 80
+_LONGEST_PLACE: Final = 120
 _LONGEST_REASON: Final = 200
 _UNSEEN: Final = "\N{REPLACEMENT CHARACTER}"
 
@@ -75,15 +75,20 @@ def _name(text: str) -> str:
     return clean(text, LONGEST_NAME)
 
 
+def _short(text: str, most: int) -> str:
+    """The same in at most so many bytes: what is no name is plain text of ours, unless somebody means harm."""
+    return clean(text, most).encode("utf-8")[:most].decode("utf-8", "ignore")
+
+
 def login_succeeded(person: str, *, method: str, role: str, reason: str = "", address: str = "") -> Event:
     """Somebody logged in by `method` and is `role`; `reason` says why they may (`model.access.Reason`)."""
     return _event(
         "login",
         "succeeded",
         person=_name(person),
-        method=clean(method, _LONGEST_METHOD),
+        method=_short(method, _LONGEST_METHOD),
         role=role,
-        reason=clean(reason, _LONGEST_REASON),
+        reason=_short(reason, _LONGEST_REASON),
         address=address,
     )
 
@@ -94,8 +99,8 @@ def login_refused(person: str, *, method: str, reason: str, address: str = "") -
         "login",
         "refused",
         person=_name(person),
-        method=clean(method, _LONGEST_METHOD),
-        reason=clean(reason, _LONGEST_REASON),
+        method=_short(method, _LONGEST_METHOD),
+        reason=_short(reason, _LONGEST_REASON),
         address=address,
     )
 
@@ -109,8 +114,8 @@ def login_failed(person: str, *, method: str, reason: str, address: str = "") ->
         "login",
         "failed",
         person=_name(person),
-        method=clean(method, _LONGEST_METHOD),
-        reason=clean(reason, _LONGEST_REASON),
+        method=_short(method, _LONGEST_METHOD),
+        reason=_short(reason, _LONGEST_REASON),
         address=address,
     )
 
@@ -123,10 +128,10 @@ def launch_succeeded(
         "launch",
         "succeeded",
         person=_name(person),
-        method=clean(method, _LONGEST_METHOD),
+        method=_short(method, _LONGEST_METHOD),
         role=role,
-        target=clean(target, _LONGEST_PLACE),
-        reason=clean(reason, _LONGEST_REASON),
+        target=_short(target, _LONGEST_PLACE),
+        reason=_short(reason, _LONGEST_REASON),
         address=address,
     )
 
@@ -137,8 +142,8 @@ def launch_refused(person: str, *, method: str, reason: str, address: str = "") 
         "launch",
         "refused",
         person=_name(person),
-        method=clean(method, _LONGEST_METHOD),
-        reason=clean(reason, _LONGEST_REASON),
+        method=_short(method, _LONGEST_METHOD),
+        reason=_short(reason, _LONGEST_REASON),
         address=address,
     )
 
@@ -146,13 +151,13 @@ def launch_refused(person: str, *, method: str, reason: str, address: str = "") 
 def role_changed(person: str, *, was: str, role: str, reason: str = "") -> Event:
     """A member has another role from now on."""
     return _event(
-        "member", "role-changed", person=_name(person), was=was, role=role, reason=clean(reason, _LONGEST_REASON)
+        "member", "role-changed", person=_name(person), was=was, role=role, reason=_short(reason, _LONGEST_REASON)
     )
 
 
 def member_removed(person: str, *, was: str = "", reason: str = "") -> Event:
     """Somebody is no longer a member: login, tokens and servers have ended."""
-    return _event("member", "removed", person=_name(person), was=was, reason=clean(reason, _LONGEST_REASON))
+    return _event("member", "removed", person=_name(person), was=was, reason=_short(reason, _LONGEST_REASON))
 
 
 def member_deleted(person: str, *, actor: str, by: By) -> Event:
@@ -163,13 +168,15 @@ def member_deleted(person: str, *, actor: str, by: By) -> Event:
 def server_started(person: str, *, server: str = "", actor: str, by: By) -> Event:
     """Somebody else had the server of a person started."""
     return _event(
-        "server", "start", person=_name(person), server=clean(server, LONGEST_NAME), actor=_name(actor), by=by
+        "server", "start", person=_name(person), server=_short(server, LONGEST_NAME), actor=_name(actor), by=by
     )
 
 
 def server_stopped(person: str, *, server: str = "", actor: str, by: By) -> Event:
     """Somebody else had the server of a person stopped."""
-    return _event("server", "stop", person=_name(person), server=clean(server, LONGEST_NAME), actor=_name(actor), by=by)
+    return _event(
+        "server", "stop", person=_name(person), server=_short(server, LONGEST_NAME), actor=_name(actor), by=by
+    )
 
 
 def token_created(person: str, *, actor: str, by: By) -> Event:

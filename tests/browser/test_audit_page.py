@@ -40,7 +40,13 @@ def test_the_course_log_reads_well_everywhere(make_site: MakeSite) -> None:
         members={"instructors": ["ada"], "students": ["sam", "名前", "<b>bold</b>"]},
     )
     site.start()
-    for name, password in (("eve", PASSWORD), ("sam", "x"), ("sam", "y"), ("名前", PASSWORD), ("<b>bold</b>", PASSWORD)):
+    for name, password in (
+        ("eve", PASSWORD),
+        ("sam", "x"),
+        ("sam", "y"),
+        ("名前", PASSWORD),
+        ("<b>bold</b>", PASSWORD),
+    ):
         Student(site, "alpha", name).login(password)
     with chromium() as browser:
         context = browser.new_context(locale="en-GB")
@@ -71,7 +77,7 @@ def test_the_course_log_reads_well_everywhere(make_site: MakeSite) -> None:
         state = context.storage_state()
         context.close()
         for language, scheme, width in (
-            ("en", "dark", 1280), ("ja", "light", 1280), ("ja", "dark", 390), ("fr", "light", 390), ("fr", "dark", 1280),
+            ("en", "dark", 1280), ("ja", "light", 1280), ("ja", "dark", 390), ("fr", "light", 390), ("fr", "dark", 1280)
         ):  # fmt: skip
             context = browser.new_context(
                 locale=language,

@@ -1,4 +1,4 @@
-"""Login at GitHub and GitLab on a running site: name, organisations and teams over many pages, and answers gone wrong."""
+"""Login at GitHub and GitLab on a running site: names, groups over many pages, answers gone wrong."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ ROLES = {"instructors": ["octo-org:staff"], "students": ["octo-org"]}
 def started(make_site: MakeSite, method: str, url: str, **provider: Any) -> RunningSite:
     settings = {"method": method, "url": url, "client_id": "courses", "client_secret": "file:password", **provider}
     site = make_site(courses=(), login={method: settings})
-    site.folder.add_course("alpha", authentication={"method": method, "roles": ROLES}, members={"assistants": ["grace"]})
+    site.folder.add_course(
+        "alpha", authentication={"method": method, "roles": ROLES}, members={"assistants": ["grace"]}
+    )
     site.start()
     return site
 
@@ -48,7 +50,9 @@ def test_a35_github_names_organisations_and_teams(make_site: MakeSite) -> None:
         assert answer.status_code == 200 and "/hub/login" not in answer.url
         assert github.asked.count("/api/v3/user/orgs") == 3
         teams = [("octo-org", f"t{number}") for number in range(120)]
-        assert arrive(site, github, Account(8, "tea", ["octo-org"], [*teams, ("octo-org", "staff")]))[0].status_code == 200
+        assert (
+            arrive(site, github, Account(8, "tea", ["octo-org"], [*teams, ("octo-org", "staff")]))[0].status_code == 200
+        )
         assert arrive(site, github, Account(9, "grace", []))[0].status_code == 200
         refused, _ = arrive(site, github, Account(10, "eve", many, [("evil-org", "staff")]))
         assert (refused.status_code, sentence(refused)) == (403, "You are not a member of this course.")

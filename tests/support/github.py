@@ -55,7 +55,7 @@ def _answer(github: GitHub) -> type[BaseHTTPRequestHandler]:
         def log_message(self, *_: Any) -> None:
             """Nothing on the standard error."""
 
-        def do_GET(self) -> None:  # noqa: N802
+        def do_GET(self) -> None:
             parts = urlsplit(self.path)
             query = {key: values[0] for key, values in parse_qs(parts.query).items()}
             github.asked.append(parts.path)
@@ -76,8 +76,11 @@ def _answer(github: GitHub) -> type[BaseHTTPRequestHandler]:
             self.send_header("Location", f"{query['redirect_uri']}?{back}")
             self.end_headers()
 
-        def do_POST(self) -> None:  # noqa: N802
-            form = {key: values[0] for key, values in parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode()).items()}
+        def do_POST(self) -> None:
+            form = {
+                key: values[0]
+                for key, values in parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode()).items()
+            }
             github.asked.append(self.path)
             account, challenge = github.codes.pop(form.get("code", ""), (None, ""))
             digest = hashlib.sha256(form.get("code_verifier", "").encode()).digest()

@@ -416,7 +416,8 @@ def test_events_are_documented() -> None:
     for schema in schemas.values():
         assert schema["properties"].pop("course")
     assert written == {
-        name: (schema["properties"].pop("action")["enum"], list(schema["properties"])) for name, schema in schemas.items()
+        name: (schema["properties"].pop("action")["enum"], list(schema["properties"]))
+        for name, schema in schemas.items()
     }
 
 

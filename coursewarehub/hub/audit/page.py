@@ -226,7 +226,7 @@ def _line(moment: datetime, entry: Entry, language: str) -> Line:
 
 def _dressed(name: str) -> Markup:
     """A name as HTML; it turns nothing around it round."""
-    return Markup('<bdi class="cw-name">{}</bdi>').format(name)
+    return Markup("<bdi>{}</bdi>").format(name)
 
 
 def _zone(language: str) -> str:

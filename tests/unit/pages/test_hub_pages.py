@@ -26,6 +26,7 @@ from .hub_handler import BASE, SYNC, TEMPLATES, UPSTREAM, Login, course, handler
 from .structure import HOSTILE, Page
 
 HUB = f"{BASE}hub/"
+NOW = datetime(2026, 4, 1, tzinfo=UTC)
 STOCK_ENGLISH = {"spawn.html", "token.html", "accept-share.html", "admin.html"}
 """Pages whose body is JupyterHub's own and says that it is English."""
 
@@ -41,7 +42,7 @@ def spawner(active: bool = False, pending: str | None = None) -> Any:
     return SimpleNamespace(active=active, pending=pending)
 
 
-def values(template: str, text: str) -> dict[str, Any]:
+def values(template: str, text: str, language: str = "en") -> dict[str, Any]:
     """What JupyterHub's handlers pass to each page, with `text` where others could have written it."""
     home = {"url": f"{HUB}spawn/ada", "allow_named_servers": False, "default_server": spawner()}
     login = {
@@ -71,7 +72,7 @@ def values(template: str, text: str) -> dict[str, Any]:
             "question": Question(person=text, day="2026-04-01"),
             "problem": "",
             "kinds": KINDS,
-            "days": days_of([Entry(datetime(2026, 4, 1, tzinfo=UTC), "server", "stop", text, text, data={"server": text})], "en"),
+            "days": days_of([Entry(NOW, "server", "stop", text, text, data={"server": text})], language),
             "zone": "UTC",
             "older": "?before=1",
             "newest": "?",
@@ -98,7 +99,8 @@ def values(template: str, text: str) -> dict[str, Any]:
 
 TEMPLATE_NAMES = (
     "home.html", "login.html", "spawn_pending.html", "stop_pending.html", "not_running.html", "error.html",
-    "404.html", "logout.html", "oauth.html", "audit.html", "admin.html", "token.html", "spawn.html", "accept-share.html",
+    "404.html", "logout.html", "oauth.html", "audit.html", "admin.html", "token.html", "spawn.html",
+    "accept-share.html",
 )  # fmt: skip
 
 
@@ -125,7 +127,7 @@ def page(
     of.user = user(text) if signed_in else None
     of.accessible_services = (SimpleNamespace(name=text, href="/services/x/"),) if signed_in else ()
     of.parsed_scopes = {"admin-ui": {}, "custom:audit:read": {}} if staff else {}
-    return Page(rendered(of, template, **values(template, text) | changes))
+    return Page(rendered(of, template, **values(template, text, language) | changes))
 
 
 def test_every_template_is_tested() -> None:
@@ -173,7 +175,7 @@ def test_no_english_is_left(template: str, language: str) -> None:
     upstream = {
         "JupyterHub requires JavaScript.", "Please enable it to proceed.", "Error", "OK", "The error",
     }  # fmt: skip
-    names = {*NAMES.values(), "Qwerty", "Applies to Qwerty.", "Qwerty Applies to Qwerty.", "· Qwerty"}
+    names = {*NAMES.values(), "00:00:00", "Qwerty", "Applies to Qwerty.", "Qwerty Applies to Qwerty.", "· Qwerty"}
     english = set(page(template, staff=True).texts) - upstream - names
     same = english & set(page(template, language, staff=True).texts)
     assert not {text for text in same if not text.startswith(("Participants", "Code "))}

@@ -20,7 +20,7 @@ from coursewarehub.wire.audit import PREFIX, SCHEMAS, Event, clean
 MAKERS = {
     name: make
     for name, make in vars(audit).items()
-    if inspect.isfunction(make) and not name.startswith("_") and name != "clean"
+    if inspect.isfunction(make) and not name.startswith("_") and make.__annotations__.get("return") == "Event"
 }
 FIXED: dict[str, Any] = {
     "role": "student",
