@@ -7,6 +7,7 @@ import io
 import json
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -14,6 +15,9 @@ import requests
 from support.providers import running_provider
 from support.sites import PASSWORD, RunningSite, eventually
 from support.students import FETCH, Student
+
+from coursewarehub.cli.course_audit import as_json
+from coursewarehub.state.audit import AuditBook, Entry
 
 pytestmark = pytest.mark.slow
 MakeSite = Callable[..., RunningSite]
@@ -28,8 +32,13 @@ MEMBERS = {
 }
 
 
+def book_of(site: RunningSite) -> AuditBook:
+    return AuditBook(f"sqlite:///{site.folder.root}/state/courses/alpha/hub.sqlite")
+
+
 def events(site: RunningSite) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in site.cli("course", "audit", "alpha", "--json").stdout.splitlines()]
+    """As `course audit --json` prints them."""
+    return [json.loads(as_json(entry)) for entry in reversed(book_of(site).newest(most=1000))]
 
 
 def short(site: RunningSite) -> list[str]:
@@ -48,7 +57,8 @@ def api(student: Student, method: str, path: str, **options: Any) -> requests.Re
 
 def logged_in(site: RunningSite, *names: str) -> list[Student]:
     found = [Student(site, "alpha", name) for name in names]
-    assert all(each.login().status_code == 200 for each in found)
+    # Not to where it leads: that would start a server.
+    assert all(each.login(follow=False).status_code == 302 for each in found)
     return found
 
 
@@ -56,10 +66,9 @@ def test_who_did_what_to_whom_is_told(make_site: MakeSite) -> None:
     site = make_site(courses=(), audit={"addresses": "whole", "lines": "audit.jsonl"})
     site.folder.add_course("alpha", authentication=CLOSED, members=MEMBERS)
     site.start()
-    ada, sam = logged_in(site, "ada", "sam")
-    sam.enter()
+    ada, sam, _ = logged_in(site, "ada", "sam", "kim")
     assert Student(site, "alpha", "eve").login().status_code == 403
-    assert api(ada, "DELETE", "users/sam/server").status_code in {202, 204}
+    assert api(ada, "POST", "users/sam/server").status_code in {201, 202}
     assert api(ada, "POST", "users/ada/tokens", json={"note": "a note"}).status_code == 201
     assert api(sam, "POST", "users/sam/tokens", json={}).status_code == 201
     admin = {"Authorization": f"token {site.token('alpha')}"}
@@ -67,7 +76,7 @@ def test_who_did_what_to_whom_is_told(make_site: MakeSite) -> None:
     expected = [
         "login succeeded ada",
         "login refused eve",
-        "server stop sam",
+        "server start sam",
         "token created ada",
         "member deleted ada",
     ]
@@ -75,15 +84,14 @@ def test_who_did_what_to_whom_is_told(make_site: MakeSite) -> None:
     assert "token created sam" not in short(site)
     refused = next(each for each in events(site) if each["action"] == "refused")
     assert refused["reason"] == "You are not a member of this course." and refused["address"] == "127.0.0.1"
-    stopped = next(each for each in events(site) if each["kind"] == "server")
-    assert (stopped["actor"], stopped["by"]) == ("ada", "person")
+    started = next(each for each in events(site) if each["kind"] == "server")
+    assert (started["actor"], started["by"]) == ("ada", "person")
 
     # Roles, removals and the course's state, without anybody asking.
     changed = {**MEMBERS, "instructors": ["ada", "sam"], "students": []}
-    site.folder.add_course("alpha", authentication=CLOSED, members=changed)
-    eventually(lambda: "member role-changed sam" in short(site), 40)
-    site.folder.add_course("alpha", authentication=CLOSED, members={**changed, "instructors": ["ada"]}, state="closed")
-    eventually(lambda: {"member removed sam", "course state-changed"} <= set(short(site)), 40)
+    site.folder.add_course("alpha", authentication=CLOSED, members=changed, state="closed")
+    told = {"member role-changed sam", "member removed kim", "course state-changed"}
+    eventually(lambda: told <= set(short(site)), 60)
     found = {f"{each['kind']} {each['action']}": each for each in events(site)}
     assert (found["member role-changed"]["was"], found["member role-changed"]["role"]) == ("student", "instructor")
     assert (found["course state-changed"]["was"], found["course state-changed"]["state"]) == ("open", "closed")
@@ -116,7 +124,7 @@ def test_a12_who_may_read_it_and_how(make_site: MakeSite) -> None:
         return ada.session.get(f"{ada.base}hub/{path}{query}", headers=headers, timeout=30)
 
     def plain(answer: requests.Response) -> str:
-        return re.sub(r"<[^>]+>", "", answer.text)
+        return re.sub(r"<[^>]+>", "", answer.content.decode())
 
     eventually(lambda: "eve was refused: is not a member of the course" in plain(page()))
     assert "eve a été refusé : n’est pas membre du cours" in plain(page(language="fr"))
@@ -134,9 +142,8 @@ def test_a12_who_may_read_it_and_how(make_site: MakeSite) -> None:
     assert [row["sentence"] for row in rows] == ["eve was refused: is not a member of the course"]
 
     # More than a page: the way to older ones, and back.
-    for number in range(60):
-        Student(site, "alpha", f"guest{number}").login()
-    eventually(lambda: len(events(site)) >= 65)
+    now = datetime.now(UTC)
+    book_of(site).append([Entry(now, "server", "stop", f"p{n}", "ada", data={"by": "person"}) for n in range(60)])
     first = page()
     older = re.search(r'href="[^"]*/hub/audit(\?before=\d+)"', first.text)
     assert older is not None and first.text.count("<time ") == 50
@@ -176,7 +183,9 @@ def test_a29_no_password_token_or_cookie_is_in_the_log_or_near_it(make_site: Mak
         bad = f"{visitor.base}hub/login/house/callback?code=canary-code&state=canary-state"
         assert visitor.session.get(bad, timeout=30).status_code == 400
         for each in (ada, visitor):
-            secrets |= {cookie.value for cookie in each.session.cookies if cookie.value and len(cookie.value) > 16}
+            # JupyterHub writes `_xsrf` into its pages.
+            cookies = {cookie.value or "" for cookie in each.session.cookies if cookie.name != "_xsrf"}
+            secrets |= {value for value in cookies if len(value) > 16}
         told = ["login succeeded ada", "login failed sam", "login failed", "token created ada", "token revoked ada"]
         eventually(lambda: {*told, "login succeeded house:uma"} <= set(short(site)))
         page = ada.session.get(f"{ada.base}hub/audit", timeout=30).text
@@ -214,7 +223,7 @@ def test_a30_hostile_names_stay_on_their_line(make_site: MakeSite) -> None:
         "x" * 100_000,
     ]
     for name in names:
-        Student(site, "alpha", name).login()
+        Student(site, "alpha", name).login(follow=False)
     (ada,) = logged_in(site, "ada")
     eventually(lambda: "login succeeded ada" in short(site))
     text = (site.folder.root / "audit.jsonl").read_text()
