@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from itertools import groupby
@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from tornado.web import HTTPError, authenticated
 
 from coursewarehub.hub.audit.sentences import KINDS, sentence
-from coursewarehub.hub.localisation import language_of
+from coursewarehub.hub.localisation import Localised, language_of
 from coursewarehub.i18n import N_, translations
 from coursewarehub.model.names import normalise_name
 from coursewarehub.state.audit import AuditBook, Entry, Wanted
@@ -36,6 +36,7 @@ _LONGEST_ID: Final = 18
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
 _LOCALES: Final = {"en": "en_GB", "ja": "ja_JP", "fr": "fr_FR"}
 _NO_DAY: Final = N_("“Day” must be a date such as 2026-04-01.")
+_PASSWORD: Final = N_("Course password")
 _NOT_READ: Final = N_("The course log cannot be read at the moment. Try again in a minute.")
 
 
@@ -123,6 +124,12 @@ class _AuditHandler(BaseHandler):
     def language(self) -> str:
         return language_of(self, self.settings["template_vars"])
 
+    @property
+    def ways(self) -> dict[str, str]:
+        """What the ways to log in to the course are called on its login page, by their names."""
+        logins = self.settings["template_vars"]["course"].get("logins", ())
+        return {login["name"]: way_called(login, self.language) for login in logins}
+
     def question(self) -> Question:
         """What was asked for; HTTPError 403 for those who may not ask."""
         if not self.has_scope(READ_AUDIT):
@@ -155,7 +162,7 @@ class AuditHandler(_AuditHandler):
             question=question,
             problem=problem,
             kinds=KINDS,
-            days=days_of(found[:ON_A_PAGE], self.language),
+            days=days_of(found[:ON_A_PAGE], self.language, self.ways),
             zone=_zone(self.language),
             older=question.query(found[ON_A_PAGE - 1].id) if more else "",
             newest=question.query() or "?" if question.before else "",
@@ -188,28 +195,29 @@ class AuditTableHandler(_AuditHandler):
             before = found[-1].id
 
 
-def days_of(entries: Sequence[Entry], language: str) -> list[Day]:
-    """Events by day, in words; both in the order given."""
+def days_of(entries: Sequence[Entry], language: str, ways: Mapping[str, str] | None = None) -> list[Day]:
+    """Events by day, in words, both in the order given; `ways` says what the ways to log in are called."""
     from babel.dates import format_date
 
     local = [(entry.time.astimezone(), entry) for entry in entries]
     return [
         Day(
             format_date(day, "full", locale=_LOCALES[language]),
-            tuple(_line(moment, entry, language) for moment, entry in some),
+            tuple(_line(moment, entry, language, ways or {}) for moment, entry in some),
         )
         for day, some in groupby(local, key=lambda each: each[0].date())
     ]
 
 
-def _line(moment: datetime, entry: Entry, language: str) -> Line:
+def _line(moment: datetime, entry: Entry, language: str, ways: Mapping[str, str]) -> Line:
     from babel.dates import format_time
 
     catalogue = translations(language)
     count = int(entry.data.get("count", 1))
     times = catalogue.ngettext("%(number)s time", "%(number)s times", count) % {"number": count}
+    method = str(entry.data.get("method", ""))
     details = [
-        str(entry.data.get("method", "")),
+        ways.get(method, method),
         str(entry.data.get("server", "")),
         str(entry.data.get("target", "")),
         str(entry.data.get("address", "")),
@@ -222,6 +230,17 @@ def _line(moment: datetime, entry: Entry, language: str) -> Line:
         details=tuple(filter(None, details)),
         failure=entry.failure or entry.kind == "audit",
     )
+
+
+def way_called(login: Mapping[str, Any], language: str) -> str:
+    """What a way to log in (`hub.logins.login_choices`) is called in a language; its name where it has no title."""
+    title = login.get("title")
+    if isinstance(title, Localised):
+        return title.text(language)
+    if title:
+        return str(title)
+    gettext = translations(language).gettext
+    return gettext(_PASSWORD) if login.get("kind") == "workshop" else str(login.get("name", ""))
 
 
 def _dressed(name: str) -> Markup:

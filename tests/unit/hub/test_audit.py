@@ -27,13 +27,14 @@ from markupsafe import Markup
 
 from coursewareauthenticator import methods
 from coursewarehub.hub.audit.lines import line_writer
-from coursewarehub.hub.audit.page import COLUMNS, Question, _dressed, days_of, harmless, row_of, table_of
+from coursewarehub.hub.audit.page import COLUMNS, Question, _dressed, days_of, harmless, row_of, table_of, way_called
 from coursewarehub.hub.audit.recorder import MOST_DIFFERENT, Recorder, register_schemas, shortened
 from coursewarehub.hub.audit.requests import action_of
 from coursewarehub.hub.audit.sentences import KINDS, REASONS, sentence
 from coursewarehub.hub.audit.sink import AuditSink, entry_from
 from coursewarehub.hub.localisation import REFUSALS
 from coursewarehub.i18n import LANGUAGES, translations
+from coursewarehub.model.values import LocalizedText
 from coursewarehub.state.audit import AuditBook, Entry
 from coursewarehub.wire import audit
 from coursewarehub.wire.audit import SCHEMAS, Event
@@ -361,6 +362,17 @@ def test_days_are_those_of_the_reader() -> None:
     expected = {"en": f"1 April {moment.year}", "ja": f"{moment.year}年4月1日", "fr": f"1 avril {moment.year}"}
     for language, words in expected.items():
         assert words in days_of([local], language)[0].name
+
+
+def test_ways_to_log_in_have_the_name_of_the_login_page() -> None:
+    workshop = {"name": "dummy", "kind": "workshop", "title": None}
+    titled = {"name": "house", "kind": "button", "title": LocalizedText({"en": "House account", "fr": "Compte maison"})}
+    assert way_called(workshop, "fr") == "Mot de passe du cours"
+    assert way_called(titled, "fr") == "Compte maison"
+    assert way_called({"name": "github", "kind": "button", "title": "GitHub"}, "ja") == "GitHub"
+    assert way_called({"name": "oidc", "kind": "button", "title": None}, "en") == "oidc"
+    line = days_of([entry(failed())], "en", {"ldap": "University account"})[0].lines[0]
+    assert line.details[0] == "University account"
 
 
 # --- the table, and what is asked for ------------------------------------------------------------
