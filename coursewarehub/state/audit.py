@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from threading import Lock
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -91,13 +92,17 @@ class Keeping:
 
 
 class AuditBook:
-    """The events of one course in the database at `url`. SQLAlchemy's errors where it cannot be had."""
+    """The events of one course in the database at `url`. SQLAlchemy's errors where it cannot be had.
+
+    Safe to use from several threads.
+    """
 
     def __init__(self, url: str, keeping: Keeping = Keeping()) -> None:
         self._url = url
         self._keeping = keeping
         self._engine: Engine | None = None
         self._there = False
+        self._lock = Lock()
 
     def __repr__(self) -> str:
         return "AuditBook()"
@@ -169,15 +174,17 @@ class AuditBook:
     def _open(self) -> Engine:
         """The database, with the audit's tables in it."""
         engine = self._connected()
-        if not self._there:
-            _METADATA.create_all(engine)
-            self._there = True
+        with self._lock:
+            if not self._there:
+                _METADATA.create_all(engine)
+                self._there = True
         return engine
 
     def _connected(self) -> Engine:
-        if self._engine is None:
-            self._engine = create_engine(self._url, pool_pre_ping=True, pool_size=2)
-        return self._engine
+        with self._lock:
+            if self._engine is None:
+                self._engine = create_engine(self._url, pool_pre_ping=True, pool_size=2)
+            return self._engine
 
 
 def _delete(connection: Connection, ids: Sequence[int]) -> None:

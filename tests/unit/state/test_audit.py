@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -84,6 +85,18 @@ def test_ids_are_never_used_again(tmp_path: Path) -> None:
     book.prune(NOW)
     book.append([entry()])
     assert book.newest()[0].id > first
+
+
+def test_several_threads_may_be_the_first(tmp_path: Path) -> None:
+    for number in range(20):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        book = a_book(folder)
+        with ThreadPoolExecutor(4) as threads:
+            asked = [threads.submit(book.fact, "state"), threads.submit(book.append, [entry()])]
+            asked += [threads.submit(book.remember, f"f{each}", "x") for each in range(2)]
+        assert [each.exception() for each in asked] == [None] * 4
+        book.close()
 
 
 def test_facts(tmp_path: Path) -> None:
