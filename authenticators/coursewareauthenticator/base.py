@@ -11,6 +11,8 @@ from traitlets import Any as AnyTrait
 from traitlets import default
 
 from coursewarehub.model.names import valid_name
+from coursewarehub.model.roles import Role
+from coursewarehub.wire.audit import Event, role_changed
 
 
 class Verdict(Protocol):
@@ -42,6 +44,10 @@ class CoursewareAuthenticator(Authenticator):
     decide = AnyTrait(help="Function from a normalised user name to a verdict (allowed, role, reason).").tag(
         config=True
     )
+
+    audit = AnyTrait(
+        help="Function that is told what happened (`coursewarehub.wire.audit.Event`), or None. It must not block."
+    ).tag(config=True)
 
     @default("manage_groups")
     def _default_manage_groups(self) -> bool:
@@ -80,6 +86,11 @@ class CoursewareAuthenticator(Authenticator):
         verdict: Verdict = self.decide(self.normalize_username(name))
         return verdict
 
+    def record(self, event: Event) -> None:
+        """Tell `audit` what happened."""
+        if self.audit is not None:
+            self.audit(event)
+
     def admit(self, name: str) -> dict[str, Any]:
         """JupyterHub's authentication model for a person who has proved to be `name`.
 
@@ -93,7 +104,25 @@ class CoursewareAuthenticator(Authenticator):
 
     async def refresh_user(self, user: Any, *_: Any, **__: Any) -> bool | dict[str, Any]:
         """Ask again: False ends the login, otherwise the groups as they are now."""
-        try:
-            return self.admit(user.name)
-        except HTTPError:
+        return self._still(user)
+
+    def _still(self, user: Any) -> bool | dict[str, Any]:
+        """What JupyterHub wants to know of a user who is in: False, or the groups as they are now."""
+        verdict = self.verdict(user.name)
+        if not verdict.allowed or verdict.role is None:
             return False
+        was = role_of(user)
+        if was is not None and was != verdict.role:
+            self.record(role_changed(user.name, was=was, role=str(verdict.role), reason=str(verdict.reason)))
+        return {"name": self.normalize_username(user.name), "admin": False, "groups": [str(verdict.role)]}
+
+
+def role_of(user: Any) -> str | None:
+    """The role that a user of the hub has so far, by the groups; None without one."""
+    names = [group.name for group in getattr(user, "groups", ())]
+    return next((str(role) for role in Role if role in names), None)
+
+
+def address_of(handler: Any) -> str:
+    """Where a request came from: what the proxies in front say, as far as JupyterHub trusts them."""
+    return str(handler.request.remote_ip) if handler is not None else ""

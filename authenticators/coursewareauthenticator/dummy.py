@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pydantic import SecretStr
+from tornado.web import HTTPError
 from traitlets import Unicode
 
-from coursewareauthenticator.base import CoursewareAuthenticator
+from coursewareauthenticator.base import CoursewareAuthenticator, address_of
+from coursewareauthenticator.methods import WRONG
 from coursewarehub.model.access import Arrival, Identity
 from coursewarehub.model.names import normalise_name
+from coursewarehub.wire.audit import login_failed, login_refused, login_succeeded
 
 NAME: Final = "dummy"
 
@@ -46,8 +49,17 @@ class CoursewareDummyAuthenticator(CoursewareAuthenticator):
 
     async def authenticate(self, handler: Any, data: dict[str, str]) -> dict[str, Any] | None:
         """Compare, then decide."""
-        del handler
+        address = address_of(handler)
         if not _fits(data.get("password", ""), self.password):
             self.log.warning("Wrong password for %r", data.get("username", "")[:64])
+            self.record(login_failed("", method=NAME, reason=WRONG, address=address))
             return None
-        return self.admit(data.get("username", ""))
+        name = self.normalize_username(data.get("username", ""))
+        verdict = self.verdict(name)
+        try:
+            model = self.admit(name)
+        except HTTPError:
+            self.record(login_refused(name, method=NAME, reason=str(verdict.reason), address=address))
+            raise
+        self.record(login_succeeded(name, method=NAME, role=model["groups"][0], address=address))
+        return model

@@ -4,13 +4,15 @@ form or button ──► Arrival (registration, subject, username, groups)
                         │  IdentityBook: the name this identity has in the course
                         ▼
                    decide (pure) ──► JupyterHub's authentication model, with the role as a group
+
+What came of it is told to `audit`.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Any, Final
 
@@ -19,29 +21,49 @@ from tornado.web import HTTPError
 from traitlets import Any as AnyTrait
 from traitlets import Float, List
 
-from coursewareauthenticator.base import CoursewareAuthenticator, Verdict
+from coursewareauthenticator.base import CoursewareAuthenticator, Verdict, address_of
 from coursewareauthenticator.identities import IdentityBook, NameTakenError
 from coursewareauthenticator.methods import (
     NAME_TAKEN,
     NO_SUCH_METHOD,
     WAIT,
+    WRONG,
     ButtonMethod,
     FormMethod,
     LoginFailedError,
     RefreshingMethod,
 )
 from coursewareauthenticator.throttle import Throttle
-from coursewarehub.model.access import Arrival, Reason
+from coursewarehub.model.access import Arrival, Identity, Reason
+from coursewarehub.wire import audit
 
 ARRIVAL: Final = "arrival"
 """The key under which a button's handler hands over who has come; a form can only send text under it."""
+
+LAUNCH: Final = "launch"
+"""The key under which a handler of launches hands over the `Launch` beside the arrival."""
 
 METHOD: Final = "method"
 """The field of the form that says which of several methods is meant."""
 
 
+@dataclass(frozen=True)
+class Launch:
+    """Somebody came by a launch and not by a login; `target` is the path to which they go."""
+
+    target: str = ""
+
+
 def _username(arrival: Arrival) -> str:
     return arrival.username
+
+
+class RefusedError(HTTPError):
+    """Somebody has proved who they are, and may not enter: `name` is theirs in the course, empty without one."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(403, reason)
+        self.name = name
 
 
 class LoginPage(LoginHandler):
@@ -97,12 +119,23 @@ class CoursewareLogin(CoursewareAuthenticator):
         """
         given = data or {}
         arrival = given.get(ARRIVAL)
+        launch = given.get(LAUNCH)
         if not isinstance(arrival, Arrival):
-            arrival = await self._by_form(handler, given)
-        return None if arrival is None else await self.enter(arrival)
+            arrival, launch = await self._by_form(handler, given), None
+        if arrival is None:
+            return None
+        address = address_of(handler)
+        launched = launch if isinstance(launch, Launch) else None
+        try:
+            name, verdict = await self._admitted(arrival)
+        except RefusedError as refused:
+            self._tell_refused(arrival, refused, address, launched)
+            raise
+        self._tell_succeeded(name, arrival, verdict, address, launched)
+        return {"name": name, "admin": False, "groups": [str(verdict.role)]}
 
-    async def enter(self, arrival: Arrival) -> dict[str, Any]:
-        """The authentication model of somebody who has proved who they are. HTTPError 403 with the reason."""
+    async def _admitted(self, arrival: Arrival) -> tuple[str, Verdict]:
+        """The user name and the verdict of somebody who has proved who they are. RefusedError (403) with the reason."""
         name_for: Callable[[Arrival], str] = self.name_for or _username
         try:
             wanted = self.normalize_username(name_for(arrival))
@@ -112,18 +145,58 @@ class CoursewareLogin(CoursewareAuthenticator):
         known = self.identities.name_of(arrival.identity)
         name = known or wanted
         if not name:
-            raise HTTPError(403, str(Reason.INVALID_NAME))
+            raise RefusedError("", str(Reason.INVALID_NAME))
         verdict: Verdict = self.decide(name, arrival)
         if not verdict.allowed or verdict.role is None:
             self.log.warning("Refused %r: %s", name[:64], verdict.reason)
-            raise HTTPError(403, str(verdict.reason))
+            raise RefusedError(name, str(verdict.reason))
         try:
             offered = [method.name for method in self.methods]
             name = await asyncio.to_thread(self.identities.enter, arrival, name, offered)
         except NameTakenError:
             self.log.warning("Refused %r: the name belongs to another identity", name[:64])
-            raise HTTPError(403, NAME_TAKEN) from None
-        return {"name": name, "admin": False, "groups": [str(verdict.role)]}
+            raise RefusedError(name, NAME_TAKEN) from None
+        return name, verdict
+
+    def _tell_refused(self, arrival: Arrival, refused: RefusedError, address: str, launch: Launch | None) -> None:
+        make = audit.login_refused if launch is None else audit.launch_refused
+        self.record(
+            make(refused.name, method=arrival.identity.registration, reason=str(refused.log_message), address=address)
+        )
+
+    def _tell_succeeded(
+        self, name: str, arrival: Arrival, verdict: Verdict, address: str, launch: Launch | None
+    ) -> None:
+        known = {"method": arrival.identity.registration, "role": str(verdict.role), "reason": str(verdict.reason)}
+        if launch is None:
+            self.record(audit.login_succeeded(name, **known, address=address))
+        else:
+            self.record(audit.launch_succeeded(name, **known, target=launch.target, address=address))
+
+    async def failed(self, handler: Any, method: str, reason: str, typed: str = "") -> None:
+        """Tell `audit` that somebody did not prove who they are; of what they typed only what is a name already."""
+        person = ""
+        try:
+            await self.prepare()
+            person = self._known(method, typed)
+        except Exception as error:  # noqa: BLE001 - the person's own failure is what they are to see
+            self.log.error("Who has come before is not known: %s", type(error).__name__)
+        self.record(audit.login_failed(person, method=method, reason=reason, address=address_of(handler)))
+
+    def _known(self, method: str, typed: str) -> str:
+        """The user name that was typed, if a member is listed or somebody has come under it; else nothing.
+
+        Some type their password there.
+        """
+        normal = self.normalize_username(typed)
+        try:
+            name = (self.name_for or _username)(Arrival(Identity(method, normal), normal)) if normal else ""
+        except ValueError:
+            return ""
+        if not name:
+            return ""
+        listed = self.decide(name, None).reason == Reason.MEMBER
+        return name if listed or self.identities.last_arrival(name) is not None else ""
 
     async def refresh_user(self, user: Any, *_: Any, **__: Any) -> bool | dict[str, Any]:
         """Ask again, also the provider when it can be asked without the person: False ends the login."""
@@ -141,10 +214,7 @@ class CoursewareLogin(CoursewareAuthenticator):
             await asyncio.to_thread(self.identities.enter, kept, user.name, [arrival.identity.registration])
             if now is None:
                 return False
-        try:
-            return self.admit(user.name)
-        except HTTPError:
-            return False
+        return self._still(user)
 
     def delete_user(self, user: Any) -> None:
         """JupyterHub deletes a user: the name is free for another identity."""
@@ -159,10 +229,11 @@ class CoursewareLogin(CoursewareAuthenticator):
             raise HTTPError(403, NO_SUCH_METHOD)
         username, password = str(data.get("username", "")), str(data.get("password", ""))
         account = f"{method.name}:{self.normalize_username(username)}"
-        address = str(handler.request.remote_ip) if handler is not None else ""
+        address = address_of(handler)
         begin = monotonic()
         if self.throttle.wait(account, address) > 0:
             self.log.warning("Too many failed logins of %r from %s", username[:64], address)
+            await self.failed(handler, method.name, WAIT, username)
             raise HTTPError(429, WAIT)
         self.throttle.failed(account, address)
         try:
@@ -170,9 +241,11 @@ class CoursewareLogin(CoursewareAuthenticator):
         except LoginFailedError as error:
             self.throttle.forgive(account, address)
             self.log.error("Login by %s failed: %s", method.name, error.detail or error.sentence)
+            await self.failed(handler, method.name, error.sentence, username)
             raise HTTPError(error.status, error.sentence) from None
         if arrival is None:
             self.log.warning("Wrong name or password for %r", username[:64])
+            await self.failed(handler, method.name, WRONG, username)
             await asyncio.sleep(self.slow_failure - (monotonic() - begin))
             return None
         self.throttle.succeeded(account, address)

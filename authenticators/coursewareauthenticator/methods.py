@@ -10,6 +10,7 @@ from coursewarehub.model.access import Arrival
 
 WAIT = N_("Too many attempts. Wait a minute, then try again.")
 NAME_TAKEN = N_("Your name in this course belongs to another account. Ask your instructor.")
+WRONG = N_("The name or the password was wrong.")
 NO_SUCH_METHOD = N_("This course does not let people in that way.")
 
 SLOW_SERVICE = N_("The sign-in service did not answer in time. Try again in a minute.")
@@ -50,7 +51,7 @@ SENTENCES: Final = (
     BROKEN_DIRECTORY,
     BUSY,
 )
-"""Everything that a login says to people besides the access decision's own reasons."""
+"""Everything that a login says to people besides the access decision's own reasons; `WRONG` is for the audit alone."""
 
 
 class LoginFailedError(Exception):

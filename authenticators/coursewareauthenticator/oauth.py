@@ -28,7 +28,7 @@ from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 from tornado.web import HTTPError
 
 from coursewareauthenticator.claims import Rules, arrival_of
-from coursewareauthenticator.login import ARRIVAL
+from coursewareauthenticator.login import ARRIVAL, CoursewareLogin
 from coursewareauthenticator.methods import (
     BROKEN_SERVICE,
     REFUSED,
@@ -248,6 +248,9 @@ class _OnLoginPage(LoginHandler):
     async def fail(self, error: LoginFailedError) -> None:
         """The login page with the sentence."""
         self.log.error("Login by %s failed: %s", self.method.name, error.detail or error.sentence)
+        login = self.settings["authenticator"]
+        if isinstance(login, CoursewareLogin):
+            await login.failed(self, self.method.name, error.sentence)
         await self._fail(error.status, error.sentence)
 
     async def _fail(self, status: int, sentence: str) -> None:

@@ -10,6 +10,7 @@ import argparse
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from coursewarehub.cli.course_audit import add_audit
 from coursewarehub.cli.course_create import add_create
 from coursewarehub.cli.course_files import find_course, warn_of_problems
 from coursewarehub.cli.course_hub import add_hub_config, add_password, add_token
@@ -57,6 +58,7 @@ _VERBS: tuple[Callable[[Subparsers], None], ...] = (
     add_create,
     _add_show,
     _add_states,
+    add_audit,
     add_token,
     add_password,
     add_hub_config,

@@ -24,13 +24,13 @@ from traitlets.config import Config
 
 from coursewareauthenticator.identities import IdentityBook
 from coursewarehub.hub import localisation
+from coursewarehub.hub.audit.recorder import AuditSettings
 from coursewarehub.hub.database import use_write_ahead_log
 from coursewarehub.hub.engine_state import EngineState
 from coursewarehub.hub.localisation import Localisation
 from coursewarehub.hub.logins import Secrets, login_choices, login_methods
 from coursewarehub.hub.proxy import CourseProxy
 from coursewarehub.model import (
-    STAFF,
     Arrival,
     ConfigurationError,
     Course,
@@ -50,6 +50,7 @@ from coursewarehub.state.identity import site_id
 from coursewarehub.state.secrets import generated_once
 from coursewarehub.wire import environment as names
 from coursewarehub.wire import paths
+from coursewarehub.wire.audit import READ_AUDIT
 
 SERVICE: Final = "site"
 """The hub's name for the site: its command line and its own processes."""
@@ -67,7 +68,11 @@ STAFF_SCOPES: Final = (
     "start:servers",
     "delete:servers",
 )
-SCOPES: Final[dict[Role, tuple[str, ...]]] = dict.fromkeys(sorted(STAFF), STAFF_SCOPES)
+SCOPES: Final[dict[Role, tuple[str, ...]]] = {
+    Role.OWNER: (*STAFF_SCOPES, READ_AUDIT),
+    Role.INSTRUCTOR: (*STAFF_SCOPES, READ_AUDIT),
+    Role.ASSISTANT: STAFF_SCOPES,
+}
 """What a role may do in its own hub beyond what every learner may; never more than this one course."""
 
 SERVICE_SCOPES: Final = (
@@ -208,6 +213,7 @@ def authentication(c: Config, order: Order) -> None:
 
 def roles(c: Config, order: Order) -> None:
     """Rights by role (hub groups), and the site's own service account."""
+    c.JupyterHub.custom_scopes = {READ_AUDIT: {"description": "Read what happened in the course."}}
     c.JupyterHub.services = [{"name": SERVICE, "api_token": order.place.service_token.get_secret_value()}]
     c.JupyterHub.load_roles = [
         {"name": SERVICE, "services": [SERVICE], "scopes": list(SERVICE_SCOPES)},
@@ -270,6 +276,21 @@ def containers(c: Config, order: Order) -> None:
         c.ContainerSpawner.capacity = partial(capacity, order.place.network)
 
 
+def audit(c: Config, order: Order) -> None:
+    """What is kept of who did what."""
+    kept = order.site.audit
+    lines = kept.lines if kept.lines in ("", "log") else str(order.place.folders.root / kept.lines)
+    c.CourseHub.audit = AuditSettings(
+        course=order.course.id,
+        state=str(order.course.state),
+        url=order.place.database_url.get_secret_value(),
+        keep_days=kept.keep_days,
+        most_events=kept.most_events,
+        addresses=kept.addresses,
+        lines=lines,
+    )
+
+
 def pages(c: Config, order: Order) -> None:
     """Pages in the course's name, in the reader's language."""
     site, course = order.site, order.course
@@ -310,6 +331,7 @@ PARTS: Final[tuple[Part, ...]] = (
     servers,
     local_servers,
     containers,
+    audit,
     pages,
     sleep,
 )

@@ -114,9 +114,13 @@ def install(environment: Environment) -> None:
 
 def request_language(context: Context) -> str:
     """The language in which to answer the request whose page is being rendered."""
-    course = context.get("course") or {}
-    defaults = (str(course.get("language", "")), str(context.get("site_language", "")))
-    handler = _handler(context)
+    return language_of(_handler(context), context)
+
+
+def language_of(handler: RequestHandler | None, values: Any) -> str:
+    """The language in which to answer a handler's request; `values` are JupyterHub's template variables."""
+    course = values.get("course") or {}
+    defaults = (str(course.get("language", "")), str(values.get("site_language", "")))
     if handler is None:
         return choose(None, None, *defaults)
     accept_language = handler.request.headers.get("Accept-Language")

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from jupyterhub import orm
 from jupyterhub.app import JupyterHub
 from jupyterhub.auth import Authenticator
 from jupyterhub.crypto import CryptKeeper
@@ -21,10 +22,18 @@ from jupyterhub.log import log_request
 from jupyterhub.spawner import Spawner
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import PeriodicCallback
+from traitlets import Any as AnyTrait
 from traitlets import Float, default
 
-from coursewareauthenticator.base import CoursewareAuthenticator
+from coursewareauthenticator.base import CoursewareAuthenticator, role_of
+from coursewarehub.hub.audit.lines import line_writer
+from coursewarehub.hub.audit.page import audit_handlers
+from coursewarehub.hub.audit.recorder import AuditSettings, Recorder, register_schemas
+from coursewarehub.hub.audit.requests import action_of
+from coursewarehub.hub.audit.sink import AuditSink
 from coursewarehub.hub.removal import EVERY_SECONDS, end_memberships
+from coursewarehub.state.audit import AuditBook, Keeping
+from coursewarehub.wire.audit import course_changed
 
 LONGEST_LOGGED: Final = 500
 """Characters of an address in the log."""
@@ -40,6 +49,8 @@ class CourseHub(JupyterHub):
         0.0, help="Go to sleep after so many seconds without a request and without a server; 0: never."
     ).tag(config=True)
 
+    audit = AnyTrait(None, help="The course's `AuditSettings`; without them nothing is kept.").tag(config=True)
+
     @default("classes")
     def _few_classes(self) -> list[type[Any]]:
         """What its command line could set; JupyterHub would import every authenticator and spawner for this list."""
@@ -50,7 +61,10 @@ class CourseHub(JupyterHub):
     _http_server: HTTPServer | None = None
     _last_request = 0.0
     _closing = False
+    _sink: AuditSink | None = None
+    _recorder: Recorder | None = None
     _end: asyncio.Future[None] | None = None
+    _telling: asyncio.Future[None] | None = None
 
     @property
     def http_server(self) -> HTTPServer | None:
@@ -68,6 +82,10 @@ class CourseHub(JupyterHub):
         """JupyterHub's settings; each request is noted, for the idle clock."""
         super().init_tornado_settings()
         self.tornado_settings["log_function"] = self._note_request
+        if isinstance(self.authenticator, CoursewareAuthenticator):
+            self.authenticator.audit = self._recorder
+        if self._sink is not None:
+            self.tornado_settings["audit_book"] = self._sink.book
 
     def _note_request(self, handler: Any) -> None:
         self._last_request = time.monotonic()
@@ -77,6 +95,57 @@ class CourseHub(JupyterHub):
         elif len(request.uri) > LONGEST_LOGGED:
             request.uri = f"{request.uri[:LONGEST_LOGGED]}..."
         log_request(handler)
+        if self._recorder is not None:
+            try:
+                event = action_of(handler)
+            except Exception:
+                self.log.exception("A request could not be told to the audit")
+            else:
+                if event is not None:
+                    self._recorder(event)
+
+    def init_eventlog(self) -> None:
+        """JupyterHub's event log, and in it the course's audit."""
+        super().init_eventlog()
+        told: AuditSettings | None = self.audit
+        if told is None:
+            return
+        register_schemas(self.eventlog)
+        book = AuditBook(told.url, Keeping(told.keep_days, told.most_events))
+        self._sink = AuditSink(book, told.course, self.log, line_writer(told.lines, self.log))
+        self.eventlog.register_handler(self._sink)
+        self._recorder = Recorder(
+            self.eventlog.emit, told.course, self.log, addresses=told.addresses, role_of=self._role_of
+        )
+
+    def _role_of(self, name: str) -> str | None:
+        row = orm.User.find(self.db, name)
+        return None if row is None else role_of(row)
+
+    def init_handlers(self) -> None:
+        """JupyterHub's pages, and before them those of the audit."""
+        super().init_handlers()
+        if self._sink is not None:
+            self.handlers[:0] = self.add_url_prefix(self.hub_prefix, audit_handlers())
+
+    async def cleanup(self) -> None:
+        """End as JupyterHub does; what has happened until then is written down."""
+        if self._recorder is not None:
+            self._recorder.flush(everything=True)
+        await super().cleanup()
+        if self._sink is not None:
+            await asyncio.to_thread(self._sink.close)
+
+    async def _tell_state(self, told: AuditSettings, recorder: Recorder, book: AuditBook) -> None:
+        """Tell that the course has another state than when a hub last ran; a failure is tried at the next start."""
+        try:
+            was = await asyncio.to_thread(book.fact, "state")
+            if was != told.state:
+                if was:
+                    recorder(course_changed(was=was, state=told.state))
+                await asyncio.to_thread(book.remember, "state", told.state)
+        except Exception as error:  # noqa: BLE001 - whatever a driver raises
+            self.log.error("The audit cannot be read: %s", type(error).__name__)
 
     async def start(self) -> None:
         """Start, say that it is ready, watch for idleness."""
@@ -88,6 +157,11 @@ class CourseHub(JupyterHub):
             self._periodic_callbacks["memberships"] = sweep
             sweep.start()
             await self._end_memberships()
+        if self._recorder is not None and self._sink is not None:
+            told = PeriodicCallback(self._recorder.flush, 10_000)
+            self._periodic_callbacks["audit"] = told
+            told.start()
+            self._telling = asyncio.ensure_future(self._tell_state(self.audit, self._recorder, self._sink.book))
         if self.sleep_after > 0:
             watch = PeriodicCallback(self._sleep_if_idle, min(1.0, self.sleep_after / 4) * 1000)
             self._periodic_callbacks["sleep"] = watch

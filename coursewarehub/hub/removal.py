@@ -12,6 +12,9 @@ from typing import Any, Final, Protocol
 from jupyterhub import orm
 from jupyterhub.utils import new_token
 
+from coursewareauthenticator.base import role_of
+from coursewarehub.wire.audit import Event, member_removed, role_changed
+
 EVERY_SECONDS: Final = 20.0
 
 
@@ -22,7 +25,10 @@ class Decider(Protocol):
         """Have at hand what `verdict` needs."""
 
     def verdict(self, name: str) -> Any:
-        """The decision: `allowed`, `role`."""
+        """The decision: `allowed`, `role`, `reason`."""
+
+    def record(self, event: Event) -> None:
+        """Tell the audit."""
 
 
 async def end_memberships(app: Any, decider: Decider) -> list[str]:
@@ -35,10 +41,15 @@ async def end_memberships(app: Any, decider: Decider) -> list[str]:
     for row in app.db.query(orm.User).all():
         verdict = decider.verdict(row.name)
         if verdict.role is None:
+            was = role_of(row) or ""
             if await _end(app, row):
+                decider.record(member_removed(row.name, was=was, reason=str(verdict.reason)))
                 removed.append(row.name)
         elif verdict.allowed and [group.name for group in row.groups] != [str(verdict.role)] and row.groups:
+            was = role_of(row) or ""
             app.users[row.id].sync_groups([str(verdict.role)])
+            if was and was != verdict.role:
+                decider.record(role_changed(row.name, was=was, role=str(verdict.role), reason=str(verdict.reason)))
         await asyncio.sleep(0)
     return removed
 

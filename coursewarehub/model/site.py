@@ -151,6 +151,38 @@ class Database(Settings):
     )
 
 
+class Audit(Settings):
+    """What is kept of who logged in, was refused, changed or removed, for the instructors of each course."""
+
+    keep_days: int = Field(
+        400,
+        ge=1,
+        le=3660,
+        description="Days after which an event is forgotten. Ask your institution how long it may keep them.",
+    )
+    most_events: int = Field(
+        100_000,
+        ge=1000,
+        le=10_000_000,
+        description="Most events of one course, about 300 bytes each; then the oldest are forgotten earlier.",
+    )
+    addresses: Literal["whole", "network", "none"] = Field(
+        "network",
+        description="What is kept of the address somebody comes from: all of it, only the network "
+        "(`192.0.2.0/24`, or 48 bits of IPv6), or nothing.",
+    )
+    lines: Annotated[
+        str,
+        StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=1024),
+        Expect("`log`, or the path of a file, relative to the site folder"),
+    ] = Field(
+        "",
+        description="Where each event is written as one line of JSON besides: `log` is the hub's log, anything else a "
+        "file; by default nowhere.",
+        examples=["log"],
+    )
+
+
 def _provider_names(value: dict[str, Provider]) -> dict[str, Provider]:
     for name in value:
         if re.fullmatch(PROVIDER_NAME, name) is None or name == "dummy":
@@ -187,4 +219,5 @@ class Site(Settings):
         description="Where people have accounts already, by a name of your choice: directories and identity providers "
         "that courses may use.",
     )
+    audit: Audit = Field(Audit(), description="What is kept of who logged in, was refused, changed or removed.")
     spawner: Spawner = Field(LocalSpawner(), description="What runs the learners' servers.")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import requests
-from support.providers import sentence
+from support.providers import sentence, silent_service, waits_of_others
 from support.sites import RunningSite, eventually
 from support.slapd import GROUPS, PEOPLE, SEARCHER, SEARCHER_PASSWORD, Directory, running_directory
 from support.students import Student
@@ -90,3 +90,25 @@ def test_f19_three_sentences(make_site: MakeSite, tmp_path: Path) -> None:
     assert said[0].startswith("The connection to the directory of your institution cannot be trusted")
     assert said[1].startswith("The directory of your institution cannot be reached")
     assert (expired.status_code, refused.status_code) == (502, 503)
+
+
+def test_f19_a_silent_directory_holds_up_nobody_but_its_own(make_site: MakeSite) -> None:
+    with silent_service() as port:
+        ldap = {"method": "ldap", "server": f"ldap://127.0.0.1:{port}", "user_dn": f"uid={{username}},{PEOPLE}"}
+        site = make_site(courses=(), login={"ldap": ldap})
+        ways = [
+            {"method": "ldap", "everyone": "student"},
+            {"method": "dummy", "password": "file:password", "self_chosen_names": True},
+        ]
+        site.folder.add_course("alpha", authentication=ways)
+        site.start()
+        url = site.course_url("alpha")
+        names = iter(range(20))
+        waits, answers = waits_of_others(
+            f"{url}hub/health", lambda: Student(site, "alpha", f"sam{next(names)}").login("sam-password")
+        )
+    assert sorted(waits)[len(waits) * 9 // 10] < 0.05, sorted(waits)[-5:]
+    assert len(answers) == 20
+    for seconds, answer in answers:
+        assert seconds < 10 and answer.status_code == 503
+        assert sentence(answer).startswith("The directory of your institution did not answer in time")

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import socket
-import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 import requests
-from support.providers import Provider, running_provider, sentence
+from support.providers import Provider, running_provider, sentence, silent_service, waits_of_others
 from support.sites import PASSWORD, RunningSite
 from support.students import Student
 
@@ -142,50 +140,13 @@ def test_a35_unverified_mail_is_no_name(make_site: MakeSite, provider: Provider)
     assert groups(site) == {"sam@example.org": ["student"]}
 
 
-@pytest.fixture
-def silent() -> Iterator[str]:
-    """Accepts and never answers."""
-    listening = socket.create_server(("127.0.0.1", 0))
-    held: list[socket.socket] = []
-
-    def hold() -> None:
-        while True:
-            try:
-                held.append(listening.accept()[0])
-            except OSError:
-                return
-
-    threading.Thread(target=hold, daemon=True).start()
-    yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-    listening.shutdown(socket.SHUT_RDWR)
-    listening.close()
-    for each in held:
-        each.close()
-
-
-def test_f19_a_silent_provider_holds_up_nobody_but_its_own(make_site: MakeSite, silent: str) -> None:
-    site = started(make_site, silent, {"method": "dummy", "password": "file:password", "self_chosen_names": True})
-    other = Student(site, "alpha", "kim")
-    assert other.login().status_code == 200
-    answers: list[tuple[float, requests.Response]] = []
-
-    def press() -> None:
-        start = time.monotonic()
-        answer = begin(Student(site, "alpha", "sam"))
-        answers.append((time.monotonic() - start, answer))
-
-    pressing = [threading.Thread(target=press) for _ in range(20)]
-    for each in pressing:
-        each.start()
-    time.sleep(1.5)
-    waits = []
-    for _ in range(40):
-        start = time.monotonic()
-        assert requests.get(f"{other.base}hub/health", timeout=10).status_code == 200
-        waits.append(time.monotonic() - start)
-        time.sleep(0.05)
-    for each in pressing:
-        each.join()
+def test_f19_a_silent_provider_holds_up_nobody_but_its_own(make_site: MakeSite) -> None:
+    with silent_service() as port:
+        url = f"http://127.0.0.1:{port}"
+        site = started(make_site, url, {"method": "dummy", "password": "file:password", "self_chosen_names": True})
+        other = Student(site, "alpha", "kim")
+        assert other.login().status_code == 200
+        waits, answers = waits_of_others(f"{other.base}hub/health", lambda: begin(Student(site, "alpha", "sam")))
     assert sorted(waits)[len(waits) * 9 // 10] < 0.05, sorted(waits)[-5:]
     assert len(answers) == 20
     for seconds, answer in answers:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import re
+import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import requests
@@ -54,6 +57,58 @@ def _answers(url: str) -> bool:
     with contextlib.suppress(requests.ConnectionError):
         return requests.get(f"{url}/.well-known/openid-configuration", timeout=5).status_code == 200
     return False
+
+
+@contextlib.contextmanager
+def silent_service() -> Iterator[int]:
+    """Accepts connections and never answers; its port."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    held: list[socket.socket] = []
+
+    def hold() -> None:
+        while True:
+            try:
+                held.append(listening.accept()[0])
+            except OSError:
+                return
+
+    threading.Thread(target=hold, daemon=True).start()
+    try:
+        yield int(listening.getsockname()[1])
+    finally:
+        listening.shutdown(socket.SHUT_RDWR)
+        listening.close()
+        for each in held:
+            each.close()
+
+
+def waits_of_others(
+    url: str, login: Callable[[], requests.Response], times: int = 20
+) -> tuple[list[float], list[tuple[float, requests.Response]]]:
+    """While `times` people log in at once, how long 40 other requests for `url` take, in seconds.
+
+    And what became of the logins, each with its time.
+    """
+    answers: list[tuple[float, requests.Response]] = []
+
+    def press() -> None:
+        start = time.monotonic()
+        answer = login()
+        answers.append((time.monotonic() - start, answer))
+
+    pressing = [threading.Thread(target=press) for _ in range(times)]
+    for each in pressing:
+        each.start()
+    time.sleep(1.5)
+    waits = []
+    for _ in range(40):
+        start = time.monotonic()
+        assert requests.get(url, timeout=10).status_code == 200
+        waits.append(time.monotonic() - start)
+        time.sleep(0.05)
+    for each in pressing:
+        each.join()
+    return waits, answers
 
 
 def sentence(page: requests.Response) -> str:

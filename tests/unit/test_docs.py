@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+import yaml
 
 from coursewarehub.cli import NOUNS, build_parser
 from coursewarehub.cli.status import not_running
@@ -30,6 +31,7 @@ from coursewarehub.site.readiness import NodeReport
 from coursewarehub.state.folders import SiteFolders
 from coursewarehub.state.ports import FIRST, LAST
 from coursewarehub.wire import environment, paths
+from coursewarehub.wire.audit import READ_AUDIT, SCHEMAS
 from coursewarehub.wire.prefork import Event, Operation
 
 ROOT = Path(__file__).parents[2]
@@ -382,6 +384,7 @@ def test_the_table_of_who_may_enter() -> None:
 NEEDED = {
     "see who takes part and who is working": {"admin-ui", "list:users", "read:servers"},
     "start and stop another person's server": {"start:servers", "delete:servers"},
+    "read the course log": {READ_AUDIT},
     "open another person's server": {"access:servers"},
     "add people, change roles": {"admin:users", "admin:groups", "groups"},
     "stop the hub": {"shutdown"},
@@ -407,6 +410,19 @@ def test_the_scopes_of_each_group() -> None:
     assert written == {str(role): set(SCOPES.get(role, ())) for role in Role}
     service = reference("hub").split("The service `site`")[1].split("\n\n")[0]
     assert set(re.findall(r"`([a-z]+:[a-z]+|proxy|tokens)`", service)) == set(SERVICE_SCOPES)
+
+
+def test_events_are_documented() -> None:
+    """Every kind, what may have happened, and what is said of it; each with its own schema."""
+    rows = table(reference("events"), "Event")[1:]
+    written = {row[0].strip("`"): (re.findall(r"`([^`]+)`", row[1]), re.findall(r"`([^`]+)`", row[2])) for row in rows}
+    schemas = {file.parent.name: yaml.safe_load(file.read_text()) for file in SCHEMAS.glob("*/v1.yaml")}
+    for schema in schemas.values():
+        assert schema["properties"].pop("course")
+    assert written == {
+        name: (schema["properties"].pop("action")["enum"], list(schema["properties"]))
+        for name, schema in schemas.items()
+    }
 
 
 # --- the map -----------------------------------------------------------------------------------

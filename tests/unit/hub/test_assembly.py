@@ -31,14 +31,16 @@ from coursewarehub.hub.assembly import (
     load_extra,
     place_of,
 )
+from coursewarehub.hub.audit.recorder import AuditSettings
 from coursewarehub.hub.localisation import Localisation
 from coursewarehub.hub.members import NO_NETWORK, NOT_FENCED, obstacle_in
 from coursewarehub.hub.proxy import CourseProxy
-from coursewarehub.model import ConfigurationError, Course, Reason, Role, Site
+from coursewarehub.model import STAFF, ConfigurationError, Course, Reason, Role, Site
 from coursewarehub.model.networks import capacity, course_network
 from coursewarehub.model.spawner import ContainerSpawner
 from coursewarehub.state.folders import SiteFolders
 from coursewarehub.wire import environment as names
+from coursewarehub.wire.audit import READ_AUDIT
 from coursewarespawner.plan import Member
 
 
@@ -146,6 +148,30 @@ def test_no_role_can_become_more_or_look_into_servers(role: Role) -> None:
 
 def test_students_and_observers_have_no_scopes_of_their_own() -> None:
     assert Role.STUDENT not in assembly.SCOPES and Role.OBSERVER not in assembly.SCOPES
+
+
+@pytest.mark.parametrize(
+    ("lines", "where"), [("", ""), ("log", "log"), ("logs/audit.jsonl", "/site/logs/audit.jsonl"), ("/var/a", "/var/a")]
+)
+def test_audit(lines: str, where: str) -> None:
+    kept = {"keep_days": 30, "most_events": 5000, "addresses": "none", "lines": lines}
+    settings = made_by("audit", a_site(audit=kept))["CourseHub"]["audit"]
+    assert settings == AuditSettings(
+        course="alpha",
+        state="open",
+        url="sqlite:////site/state/courses/alpha/hub.sqlite",
+        keep_days=30,
+        most_events=5000,
+        addresses="none",
+        lines=where,
+    )
+    assert "sqlite" not in repr(settings)
+
+
+def test_only_owners_and_instructors_read_the_audit() -> None:
+    assert [role for role, scopes in assembly.SCOPES.items() if READ_AUDIT in scopes] == [Role.OWNER, Role.INSTRUCTOR]
+    assert set(made_by("roles")["JupyterHub"]["custom_scopes"]) == {READ_AUDIT}
+    assert set(assembly.SCOPES) == STAFF
 
 
 def expected_servers(**changes: Any) -> dict[str, Any]:

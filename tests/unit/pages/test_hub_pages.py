@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,9 +13,12 @@ import pytest
 from jinja2 import Environment
 
 from coursewarehub.engine.states import Reason
+from coursewarehub.hub.audit.page import Question, days_of
+from coursewarehub.hub.audit.sentences import KINDS
 from coursewarehub.hub.localisation import REFUSALS, Localisation, request_language
 from coursewarehub.i18n import LANGUAGES, NAMES, translations
 from coursewarehub.model.access import Reason as Decided
+from coursewarehub.state.audit import Entry
 from coursewarespawner import messages
 from coursewarespawner.messages import StartFailed, Told
 
@@ -22,6 +26,7 @@ from .hub_handler import BASE, SYNC, TEMPLATES, UPSTREAM, Login, course, handler
 from .structure import HOSTILE, Page
 
 HUB = f"{BASE}hub/"
+NOW = datetime(2026, 4, 1, tzinfo=UTC)
 STOCK_ENGLISH = {"spawn.html", "token.html", "accept-share.html", "admin.html"}
 """Pages whose body is JupyterHub's own and says that it is English."""
 
@@ -37,7 +42,7 @@ def spawner(active: bool = False, pending: str | None = None) -> Any:
     return SimpleNamespace(active=active, pending=pending)
 
 
-def values(template: str, text: str) -> dict[str, Any]:
+def values(template: str, text: str, language: str = "en") -> dict[str, Any]:
     """What JupyterHub's handlers pass to each page, with `text` where others could have written it."""
     home = {"url": f"{HUB}spawn/ada", "allow_named_servers": False, "default_server": spawner()}
     login = {
@@ -63,6 +68,16 @@ def values(template: str, text: str) -> dict[str, Any]:
             "scope_descriptions": [{"description": text, "filter": text}],
         },
         "admin.html": {"server_version": "6", "api_page_limit": 50},
+        "audit.html": {
+            "question": Question(person=text, day="2026-04-01"),
+            "problem": "",
+            "kinds": KINDS,
+            "days": days_of([Entry(NOW, "server", "stop", text, text, data={"server": text})], language),
+            "zone": "UTC",
+            "older": "?before=1",
+            "newest": "?",
+            "table": "",
+        },
         "token.html": {"token_expires_in_options_html": "", "api_tokens": [], "oauth_clients": []},
         "spawn.html": {
             "spawner_options_form": "",
@@ -84,7 +99,8 @@ def values(template: str, text: str) -> dict[str, Any]:
 
 TEMPLATE_NAMES = (
     "home.html", "login.html", "spawn_pending.html", "stop_pending.html", "not_running.html", "error.html",
-    "404.html", "logout.html", "oauth.html", "admin.html", "token.html", "spawn.html", "accept-share.html",
+    "404.html", "logout.html", "oauth.html", "audit.html", "admin.html", "token.html", "spawn.html",
+    "accept-share.html",
 )  # fmt: skip
 
 
@@ -110,8 +126,8 @@ def page(
     signed_in = signed_in and template not in ("login.html", "logout.html")
     of.user = user(text) if signed_in else None
     of.accessible_services = (SimpleNamespace(name=text, href="/services/x/"),) if signed_in else ()
-    of.parsed_scopes = {"admin-ui": {}} if staff else {}
-    return Page(rendered(of, template, **values(template, text) | changes))
+    of.parsed_scopes = {"admin-ui": {}, "custom:audit:read": {}} if staff else {}
+    return Page(rendered(of, template, **values(template, text, language) | changes))
 
 
 def test_every_template_is_tested() -> None:
@@ -159,7 +175,7 @@ def test_no_english_is_left(template: str, language: str) -> None:
     upstream = {
         "JupyterHub requires JavaScript.", "Please enable it to proceed.", "Error", "OK", "The error",
     }  # fmt: skip
-    names = {*NAMES.values(), "Qwerty", "Applies to Qwerty.", "Qwerty Applies to Qwerty.", "· Qwerty"}
+    names = {*NAMES.values(), "00:00:00", "Qwerty", "Applies to Qwerty.", "Qwerty Applies to Qwerty.", "· Qwerty"}
     english = set(page(template, staff=True).texts) - upstream - names
     same = english & set(page(template, language, staff=True).texts)
     assert not {text for text in same if not text.startswith(("Participants", "Code "))}
