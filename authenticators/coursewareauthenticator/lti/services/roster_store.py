@@ -8,11 +8,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Boolean, Column, Engine, MetaData, Row, String, Table, Text, delete, insert, inspect, select
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Connection,
+    Engine,
+    MetaData,
+    Row,
+    String,
+    Table,
+    Text,
+    delete,
+    insert,
+    inspect,
+    select,
+)
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from coursewareauthenticator.lti.launch import Person
@@ -34,6 +48,8 @@ TABLE: Final = Table(
     Column("rostered", Boolean, nullable=False),
     Column("person", Text, nullable=False),
 )
+_PART: Final = 500
+_TRIES: Final = 50
 
 
 @dataclass(frozen=True)
@@ -42,6 +58,10 @@ class Place:
 
     registration: str
     context: str
+
+
+class _Changed(Exception):
+    """A row is not as it was read."""
 
 
 class RosterStore:
@@ -66,21 +86,29 @@ class RosterStore:
         """What is known of an account, once for each course of a platform that it comes from."""
         return self._found(TABLE.c.account == account)
 
-    def keep(self, place: Place, plan: Plan) -> None:
-        """Write down a plan, all of it or nothing."""
-        self._write(place, plan.members)
+    def change(self, place: Place, decide: Callable[[list[Member]], Plan]) -> Plan:
+        """Write down what `decide` makes of the members as they are; decided anew when a launch comes between.
+
+        Large plans are written in parts, so that the hub never waits long for its database; done again after a crash,
+        the rest is written.
+        """
+        for _ in range(_TRIES):
+            members = self.members(place)
+            found = decide(members)
+            before = {member.user: member for member in members}
+            parts = (found.members[start : start + _PART] for start in range(0, len(found.members), _PART))
+            if all(self._write(place, before, part) for part in parts):
+                return found
+        raise RuntimeError("the members change faster than they can be written")
 
     def launched(self, place: Place, account: str, user: str, role: Role | None, person: Person) -> Member:
         """Write down a launch; how the person stands after it."""
-        (before,) = self._found(TABLE.c.digest == _digest(place, user)) or [None]
-        member = launched(before, account, user, role, person)
-        if member != before:
-            try:
-                self._write(place, [member])
-            except IntegrityError:
-                # Another launch of the same person came first; what it wrote is as new.
-                self._write(place, [member])
-        return member
+        for _ in range(_TRIES):
+            known = self._found(TABLE.c.digest == _digest(place, user))
+            member = launched(known[0] if known else None, account, user, role, person)
+            if known == [member] or self._write(place, {one.user: one for one in known}, [member]):
+                return member
+        raise RuntimeError("the members change faster than they can be written")
 
     def forget(self, account: str) -> None:
         """Remove all that is known of an account."""
@@ -91,13 +119,26 @@ class RosterStore:
         with self._engine.connect() as connection:
             return [_member(row) for row in connection.execute(select(TABLE).where(condition).order_by(TABLE.c.digest))]
 
-    def _write(self, place: Place, members: Iterable[Member]) -> None:
+    def _write(self, place: Place, before: Mapping[str, Member], members: Sequence[Member]) -> bool:
+        """Put members in the place of what they were; False, and nothing written, when one has changed since."""
         rows = [_values(place, member) for member in members]
-        with self._engine.begin() as connection:
-            for row in rows:
-                connection.execute(delete(TABLE).where(TABLE.c.digest == row["digest"]))
-            if rows:
-                connection.execute(insert(TABLE), rows)
+        try:
+            with self._engine.begin() as connection:
+                for member in members:
+                    if member.user in before:
+                        _take_out(connection, place, before[member.user])
+                if rows:
+                    connection.execute(insert(TABLE), rows)
+        except (IntegrityError, _Changed):
+            return False
+        return True
+
+
+def _take_out(connection: Connection, place: Place, member: Member) -> None:
+    """Remove a row if it is still as it was read. Raises _Changed."""
+    as_read = (TABLE.c[name] == value for name, value in _values(place, member).items())
+    if connection.execute(delete(TABLE).where(*as_read)).rowcount != 1:
+        raise _Changed
 
 
 def _digest(place: Place, *more: str) -> str:

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 
 from coursewareauthenticator.lti.services.members import Roster
-from coursewareauthenticator.lti.services.plan import Plan, plan
+from coursewareauthenticator.lti.services.plan import Member, Plan, plan
 from coursewareauthenticator.lti.services.roster_store import Place, RosterStore
 from coursewareauthenticator.lti.services.rosters import Rosters
 from coursewareauthenticator.lti.services.targets import RosterTarget
@@ -33,7 +33,7 @@ class RosterSync:
         return await asyncio.to_thread(self._keep, target, roster)
 
     def _keep(self, target: RosterTarget, roster: Roster) -> Plan:
-        place = Place(target.registration, target.context)
-        found = plan(roster, self._store.members(place), target.registration, self._listed)
-        self._store.keep(place, found)
-        return found
+        def decide(known: list[Member]) -> Plan:
+            return plan(roster, known, target.registration, self._listed)
+
+        return self._store.change(Place(target.registration, target.context), decide)
