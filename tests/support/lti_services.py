@@ -417,7 +417,9 @@ class Members(Handler):
         if platform.family == "canvas":
             self.add_header("Link", f'<{platform.url}/members?since=9&a=b>; rel="differences"')
         if self.get_argument("rlid", None) != "link-7":
-            found = [{k: v for k, v in one.items() if k != "message"} if isinstance(one, dict) else one for one in found]
+            found = [
+                {k: v for k, v in one.items() if k != "message"} if isinstance(one, dict) else one for one in found
+            ]
         container: dict[str, Any] = {"id": f"{platform.url}/members", "members": found}
         if platform.context is not None:
             container["context"] = {"id": platform.context}
@@ -478,7 +480,9 @@ class Outcomes(Handler):
 
     @staticmethod
     def _envelope(said: str, action: str, value: str | None) -> str:
-        result = "" if value is None else f"<result><resultScore><textString>{value}</textString></resultScore></result>"
+        result = (
+            "" if value is None else f"<result><resultScore><textString>{value}</textString></resultScore></result>"
+        )
         name = action.replace("Request", "Response")
         return (
             f'<?xml version="1.0" encoding="UTF-8"?><imsx_POXEnvelopeResponse xmlns="{NAMESPACE}"><imsx_POXHeader>'

@@ -1,4 +1,4 @@
-"""Access tokens of platforms: asked for when they are needed, shared, and kept in memory until shortly before their end.
+"""Access tokens of platforms: asked for when they are needed, shared, and kept until shortly before their end.
 
 Runs in: hub. One request at a time for each platform and set of rights, however many need the token.
 """
@@ -89,9 +89,7 @@ class AccessTokens:
             wait = retry_after(answer.retry_after, now)
             reason = Reason.BUSY if answer.status in {429, 503} else Reason.BROKEN
             said = f"HTTP {answer.status}"
-            raise ServiceFailure(
-                Kind.RETRY, reason, said, status=answer.status, retry_after=wait, everything=True
-            )
+            raise ServiceFailure(Kind.RETRY, reason, said, status=answer.status, retry_after=wait, everything=True)
         return read_token(answer.status, answer.body[:_LARGEST], now)
 
     def _form(self, registration: Registration, scopes: frozenset[str], now: float) -> bytes:

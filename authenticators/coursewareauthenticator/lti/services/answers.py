@@ -122,9 +122,7 @@ def outcome_failure(status: int, reply: Reply, wait: float | None, family: Famil
         return failure(status, b"", wait, family)
     kind, reason = _outcome_kind(reply)
     everything = reason in {Reason.BAD_SIGNATURE, Reason.BUSY}
-    return ServiceFailure(
-        kind, reason, reply.description, status=status, retry_after=wait, everything=everything
-    )
+    return ServiceFailure(kind, reason, reply.description, status=status, retry_after=wait, everything=everything)
 
 
 def _outcome_kind(reply: Reply) -> tuple[Kind, Reason]:

@@ -27,7 +27,7 @@ _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 @dataclass(frozen=True)
 class Column:
-    """A line item. `resource_id` is the tool's own id of what is graded, and what a column is found by; never its label.
+    """A line item. `resource_id` is the tool's own id of what is graded: a column is found by it, never by its label.
 
     `url` is None for one that is to be made. `starts` and `ends` are ISO 8601 with a zone. `more` has all that a
     platform said besides, and is sent back to it.

@@ -1,6 +1,6 @@
 """The people of a platform's course, as its roster says them. Pure.
 
-Reference: LTI Names and Role Provisioning Services 2.0 §2.2, §2.4 (status), §2.6 (with a resource link). Read leniently:
+Reference: LTI Names and Role Provisioning Services 2.0 §2.2, §2.4 (status), §2.6 (of a resource link). Read leniently:
 names and addresses may be absent, roles are short names or URIs, and an entry that has no id is left out.
 """
 

@@ -50,7 +50,7 @@ from coursewareauthenticator.lti.services.targets import LineItemTarget, Outcome
 LEASE: Final = 180_000
 """Milliseconds for which a claim holds: longer than a delivery may take (`sender.LONGEST`)."""
 SPACING: Final = 1000
-"""Milliseconds between the times of two scores of one person: platforms that keep seconds must see the second as later."""
+"""Milliseconds between the times of two scores of one person: some platforms keep seconds only."""
 MOST_CONFLICTS: Final = 5
 """Tries until a platform's own newer grade is left to people."""
 LONGEST_PAUSE: Final = int(backoff.LONGEST * 1000)
@@ -200,7 +200,7 @@ class Outbox:
                 return
 
     def try_again(self, ident: str) -> bool:
-        """Send a row now, by hand: one that was refused, one that waits, one that was sent. False when there is none."""
+        """Send a row now, by hand: one that was refused, waits or was sent. False when there is none."""
         for _ in range(_TRIES):
             row = self._row(ident)
             if row is None:
@@ -248,7 +248,7 @@ class Outbox:
         return [Due(row.digest, row.registration, row.turn, row.stamp) for row in rows]
 
     def claim(self, due: Due) -> Parcel | None:
-        """Claim a row: None when another process has it, or it has changed. Its time is written down before it is used."""
+        """Claim a row: None when another process has it or it has changed. Its time is written before it is used."""
         now, claim = self._now(), secrets.token_hex(16)
         stamp = max(now, due.stamp + SPACING)
         changes = {"claim": claim, "claimed_until": now + LEASE, "stamp": stamp, "turn": due.turn + 1}

@@ -116,9 +116,7 @@ def launched(before: Member | None, account: str, user: str, role: Role | None, 
     known = before or Member(account, user)
     named = person if person.name or person.email else known.person
     rostered = known.rostered and known.standing is not Standing.REMOVED
-    return replace(
-        known, account=account, launch_role=role, standing=Standing.PRESENT, rostered=rostered, person=named
-    )
+    return replace(known, account=account, launch_role=role, standing=Standing.PRESENT, rostered=rostered, person=named)
 
 
 def _account(entry: RosterMember, registration: str) -> str:

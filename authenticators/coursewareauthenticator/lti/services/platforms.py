@@ -74,9 +74,7 @@ class Platforms:
             return answer
         # Some platforms say in their answer what they were asked with.
         body = b"" if answer.status == 401 else answer.body.replace(token.value.encode(), b"...")
-        raise failure(
-            answer.status, body, retry_after(answer.retry_after, self._clock()), family, person=person
-        )
+        raise failure(answer.status, body, retry_after(answer.retry_after, self._clock()), family, person=person)
 
     async def pages(
         self, registration: str, scope: str, call: Call, family: Family, relation: str = "next"

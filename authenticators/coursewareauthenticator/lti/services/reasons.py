@@ -31,8 +31,8 @@ class Reason(StrEnum):
     BUSY = "busy"
     BROKEN = "broken"
     UNREADABLE = "unreadable"
-    NO_TOKEN = "no-token"
-    TOKEN_REFUSED = "token-refused"
+    NO_TOKEN = "no-token"  # noqa: S105 - no password
+    TOKEN_REFUSED = "token-refused"  # noqa: S105
     BAD_SIGNATURE = "bad-signature"
     UNKNOWN_PLATFORM = "unknown-platform"
     NOT_ALLOWED = "not-allowed"

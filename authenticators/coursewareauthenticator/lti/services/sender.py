@@ -27,7 +27,7 @@ from coursewareauthenticator.lti.services.reasons import Kind, Reason, ServiceFa
 from coursewareauthenticator.lti.services.targets import Target
 
 LONGEST: Final = 120.0
-"""Seconds that one delivery may take, tokens and all; with the time of one request more it is still within the lease."""
+"""Seconds that one delivery may take, tokens and all; with one request more it is still within the lease."""
 LATEST_START: Final = LEASE / 1000 - LONGEST - 30
 """Seconds after a claim from which on nothing is sent by it: the process was stopped meanwhile, and is too late."""
 POLL: Final = 5.0
@@ -91,7 +91,7 @@ class GradeSender:
             self._loop = asyncio.ensure_future(self._run())
 
     async def stop(self, grace: float = 5.0) -> None:
-        """Begin nothing more, and wait for what is under way, for `grace` seconds; the rest is sent by the next process."""
+        """Begin nothing more, and wait for what is under way, for `grace` seconds; the rest is for the next process."""
         if self._loop is not None:
             self._loop.cancel()
             await asyncio.gather(self._loop, return_exceptions=True)
@@ -108,7 +108,7 @@ class GradeSender:
         self._awake.set()
 
     async def send(self, student: str, target: Target, grade: Grade) -> bool:
-        """As `Outbox.put`, without blocking; when it returns, the grade is in the database. Raises SQLAlchemy's errors."""
+        """As `Outbox.put`, without blocking; then the grade is in the database. Raises SQLAlchemy's errors."""
         done = await self._in_thread(self._outbox.put, student, target, grade)
         self.wake()
         return done

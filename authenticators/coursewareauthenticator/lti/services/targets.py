@@ -1,4 +1,4 @@
-"""Where grades go and rosters come from, as a launch says it; enough to do it hours later without anybody there. Pure."""
+"""Where grades go and rosters come from, as a launch says it; enough to do it hours later, alone. Pure."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ Target = LineItemTarget | OutcomeTarget
 
 @dataclass(frozen=True)
 class GradebookTarget:
-    """All columns that the tool has in one course of a platform: to find them, and to make one. `url` is `lineitems`."""
+    """All columns that the tool has in one course of a platform: to find and to make them. `url` is `lineitems`."""
 
     registration: str
     url: str

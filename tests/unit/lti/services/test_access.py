@@ -103,7 +103,9 @@ def test_rights_have_tokens_of_their_own(run: Run) -> None:
             await our.books.send(platform.target(), Grade(1, 1), STAMP)
             await our.books.result(platform.target())
             assert {scopes for _, scopes in platform.tokens.values()} == {
-                frozenset({scope}) for scope in (ALL - {RESULT_READ}) | {RESULT_READ} if scope.endswith(("score", "result.readonly"))
+                frozenset({scope})
+                for scope in (ALL - {RESULT_READ}) | {RESULT_READ}
+                if scope.endswith(("score", "result.readonly"))
             }
 
     run(steps())
@@ -250,7 +252,8 @@ def test_a32_what_is_the_same_place(one: str, other: str, same: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["http://lms.example.org/x", "file:///etc/passwd", "http://127.0.0.1.example.org/x", "", "https://a@b.example/"]
+    "url",
+    ["http://lms.example.org/x", "file:///etc/passwd", "http://127.0.0.1.example.org/x", "", "https://a@b.example/"],
 )
 def test_a32_only_https_or_a_host_that_is_allowed_without(run: Run, url: str) -> None:
     async def steps() -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from email.utils import format_datetime
 from datetime import UTC, datetime
+from email.utils import format_datetime
 
 import pytest
 from hypothesis import given
@@ -99,7 +99,10 @@ def test_only_a_short_text_of_an_answer_is_shown(body: bytes, said: str) -> None
     assert explanation(400, body) == said
 
 
-@given(st.binary(max_size=200) | st.recursive(st.none() | st.text() | st.integers(), st.lists).map(lambda v: str(v).encode()))
+@given(
+    st.binary(max_size=200)
+    | st.recursive(st.none() | st.text() | st.integers(), st.lists).map(lambda v: str(v).encode())
+)
 def test_b03_any_answer_can_be_explained(body: bytes) -> None:
     assert len(explanation(400, body)) <= 83
 

@@ -77,8 +77,8 @@ def test_ags_05_a_score_has_all_that_is_asked_for_and_nothing_more() -> None:
 
 
 def test_ags_05_numbers_are_short() -> None:
-    assert score_body(target(), Grade(0.1 + 0.2, 7.0), NOW).count(b"0.3,") == 1
-    assert b'"scoreMaximum": 7,' in score_body(target(), Grade(0.1 + 0.2, 7.0), NOW)
+    assert b"0.3," in score_body(target(), Grade(0.1 + 0.2, 7.0), NOW)
+    assert b'"scoreMaximum": 7}' in score_body(target(), Grade(0.1 + 0.2, 7.0), NOW)
 
 
 def test_ags_06_times_grow_with_their_text() -> None:
@@ -124,7 +124,7 @@ def test_canvas_hears_what_was_submitted_and_nobody_else() -> None:
     ],
 )  # fmt: skip
 def test_ags_09_what_is_no_grade_is_refused(score: float | None, maximum: float, grading: Grading) -> None:
-    with pytest.raises(ValueError, match="of a grade must|needs a score"):
+    with pytest.raises(ValueError, match=r"of a grade must|needs a score"):
         Grade(score, maximum, grading=grading)
 
 
@@ -165,7 +165,9 @@ def test_ags_03_a_column_that_no_platform_would_take(column: Column) -> None:
 
 
 def found(**values: Any) -> Column:
-    read = read_column({"id": "https://a.example/1", "label": "Week 1", "scoreMaximum": 10} | values, "https://a.example/")
+    read = read_column(
+        {"id": "https://a.example/1", "label": "Week 1", "scoreMaximum": 10} | values, "https://a.example/"
+    )
     assert read is not None
     return read
 
@@ -194,7 +196,9 @@ def test_ags_03_a_change_keeps_what_the_platform_has_set() -> None:
     assert (after["label"], after["scoreMaximum"], after["id"]) == ("New", 20, "https://a.example/1")
 
 
-@pytest.mark.parametrize("value", [None, [], "x", {}, {"id": 7}, {"id": "javascript:x"}, {"id": "https://[", "label": 1}])
+@pytest.mark.parametrize(
+    "value", [None, [], "x", {}, {"id": 7}, {"id": "javascript:x"}, {"id": "https://[", "label": 1}]
+)
 def test_b03_what_is_no_column_is_left_out(value: Any) -> None:
     assert read_column(value, "https://a.example/") is None
 

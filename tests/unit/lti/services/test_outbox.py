@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -172,7 +173,7 @@ def test_ags_06_times_grow_by_more_than_a_second_whatever_the_clock_does(outbox:
             clock.now -= 3600
         if score == 6:
             clock.now += 3700
-    assert all(later - earlier >= SPACING for earlier, later in zip(stamps, stamps[1:], strict=False))
+    assert all(later - earlier >= SPACING for earlier, later in pairwise(stamps))
 
 
 def test_f28_a_clock_that_was_set_back_holds_nothing_up(outbox: Outbox, clock: Clock) -> None:
@@ -368,4 +369,3 @@ def test_tables_are_made_by_many_at_once(url: str) -> None:
         assert connection.execute(select(TABLE)).all() == []
     for engine in engines:
         engine.dispose()
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import given, settings
@@ -129,8 +130,9 @@ class World:
 
 STEPS = st.lists(
     st.sampled_from(
-        ["put", "put", "claim", "claim", "ok", "ok", "lost", "not sent", "late", "arrive", "crash before", "crash after",
-         "refused", "gone", "by hand", "clock 0.4", "clock 1", "clock 7", "clock 181", "clock -5", "clock -4000"]
+        ["put", "put", "claim", "claim", "ok", "ok", "lost", "not sent", "late", "arrive", "crash before",
+         "crash after", "refused", "gone", "by hand",
+         "clock 0.4", "clock 1", "clock 7", "clock 181", "clock -5", "clock -4000"]
     ),
     max_size=40,
 )  # fmt: skip
@@ -150,5 +152,5 @@ def test_any_order_of_faults_and_crashes_ends_with_the_newest_grade(steps: list[
     order = [parcel.grade.score for parcel in world.taken]
     assert order == sorted(order, key=lambda score: score or 0)
     stamps = [parcel.stamp for parcel in world.taken]
-    assert all(later - earlier >= SPACING for earlier, later in zip(stamps, stamps[1:], strict=False))
+    assert all(later - earlier >= SPACING for earlier, later in pairwise(stamps))
     world.engine.dispose()

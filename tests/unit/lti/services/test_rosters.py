@@ -49,14 +49,16 @@ def entry(user: str, *roles: str, **more: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_nr_01_all_pages_are_read(run: Run, family: str) -> None:
     async def steps() -> None:
-        async with fake_platform(family, members=[entry(str(n)) for n in range(7)], page=3) as platform:
-            async with tool(platform) as our:
-                roster, later = await our.rosters.read(platform.roster())
-                assert [member.user for member in roster.members] == [str(n) for n in range(7)]
-                assert roster.complete and roster.context == "course-1"
-                assert later == (f"{platform.url}/members?since=9&a=b" if family == "canvas" else None)
-                asked = [uri for _, uri, _ in platform.requests if uri.startswith("/members")]
-                assert len(asked) == (1 if family == "openedx" else 3) and "limit=200" in asked[0]
+        async with (
+            fake_platform(family, members=[entry(str(n)) for n in range(7)], page=3) as platform,
+            tool(platform) as our,
+        ):
+            roster, later = await our.rosters.read(platform.roster())
+            assert [member.user for member in roster.members] == [str(n) for n in range(7)]
+            assert roster.complete and roster.context == "course-1"
+            assert later == (f"{platform.url}/members?since=9&a=b" if family == "canvas" else None)
+            asked = [uri for _, uri, _ in platform.requests if uri.startswith("/members")]
+            assert len(asked) == (1 if family == "openedx" else 3) and "limit=200" in asked[0]
 
     run(steps())
 
@@ -134,12 +136,14 @@ def test_nr_06_with_a_link_grades_have_their_place(run: Run) -> None:
         claim = "https://purl.imsglobal.org/spec/lti-bo/claim/basicoutcome"
         url = "https://lms.example.org/outcomes"
         said = [{"x": 1}, {claim: {"lis_outcome_service_url": url, "lis_result_sourcedid": "sid-1"}}]
-        async with fake_platform(members=[entry("1", message=said), entry("2", message=7)]) as platform:
-            async with tool(platform) as our:
-                some = await our.rosters.read_some(platform.roster(), of_link=True)
-                assert [member.outcomes for member in some.members] == [Outcomes(url, "sid-1"), None]
-                whole, _ = await our.rosters.read(platform.roster())
-                assert whole.members[0].outcomes is None
+        async with (
+            fake_platform(members=[entry("1", message=said), entry("2", message=7)]) as platform,
+            tool(platform) as our,
+        ):
+            some = await our.rosters.read_some(platform.roster(), of_link=True)
+            assert [member.outcomes for member in some.members] == [Outcomes(url, "sid-1"), None]
+            whole, _ = await our.rosters.read(platform.roster())
+            assert whole.members[0].outcomes is None
 
     run(steps())
 
@@ -163,13 +167,21 @@ def test_b03_what_is_no_roster_is_tried_again(body: bytes) -> None:
 
 
 def test_b03_an_entry_without_an_id_is_left_out_and_then_nobody_is_taken_out() -> None:
-    page = read_page(json.dumps({"members": [entry("1"), {}, None, entry(""), entry("x" * 256), entry("a\0b")]}).encode())
+    page = read_page(
+        json.dumps({"members": [entry("1"), {}, None, entry(""), entry("x" * 256), entry("a\0b")]}).encode()
+    )
     assert (len(page.members), page.left_out) == (1, 5)
     assert not joined([page]).complete
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=9), lambda v: st.lists(v, max_size=4) | st.dictionaries(
-    st.sampled_from(["members", "user_id", "roles", "status", "name", "email", "message", "context", "id"]), v, max_size=5), max_leaves=20))  # fmt: skip
+NAMES = st.sampled_from(["members", "user_id", "roles", "status", "name", "email", "message", "context", "id"])
+PLAIN = st.none() | st.booleans() | st.integers() | st.text(max_size=9)
+JSON = st.recursive(
+    PLAIN, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(NAMES, inner, max_size=5), max_leaves=20
+)
+
+
+@given(JSON)
 def test_b03_any_json_is_a_roster_or_a_sentence(value: Any) -> None:
     for body in (value, {"members": [value]}, {"members": value}):
         try:

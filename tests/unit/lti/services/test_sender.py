@@ -100,7 +100,9 @@ def test_bo_01_grades_of_lti_11_arrive_by_themselves(run: Run, outbox: Outbox) -
 
 
 @pytest.mark.parametrize("service", ["scores", "outcomes", "token"])
-@pytest.mark.parametrize("fault", ["500", "503", "429", "cut", "cut-before", "500-after", "duplicate", "401", "silent", "late"])
+@pytest.mark.parametrize(
+    "fault", ["500", "503", "429", "cut", "cut-before", "500-after", "duplicate", "401", "silent", "late"]
+)
 def test_a_fault_and_then_none(
     run: Run, outbox: Outbox, service: str, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,21 +110,26 @@ def test_a_fault_and_then_none(
     monkeypatch.setattr(access, "AGAIN", 0.0)
 
     async def steps() -> None:
-        async with fake_platform("moodle", silence=0.6, retry_after="0") as platform:
-            async with tool(platform, timeout=0.3) as our, running(outbox, our.deliver) as sender:
-                platform.faults[service].extend([fault, fault])
-                target = platform.outcome() if service == "outcomes" else platform.target()
-                await sender.send("lti-ada", target, Grade(1, 2))
-                await settled(outbox)
-                assert (platform.outcomes.get("sid-42") == "0.5") if service == "outcomes" else platform.given() == 50
-                assert platform.same_at_once <= (2 if fault in {"late", "silent"} else 1)
-                await asyncio.sleep(0.4 if fault in {"late", "silent"} else 0)
-                assert (platform.outcomes.get("sid-42") == "0.5") if service == "outcomes" else platform.given() == 50
+        async with (
+            fake_platform("moodle", silence=0.6, retry_after="0") as platform,
+            tool(platform, timeout=0.3) as our,
+            running(outbox, our.deliver) as sender,
+        ):
+            platform.faults[service].extend([fault, fault])
+            target = platform.outcome() if service == "outcomes" else platform.target()
+            await sender.send("lti-ada", target, Grade(1, 2))
+            await settled(outbox)
+            assert (platform.outcomes.get("sid-42") == "0.5") if service == "outcomes" else platform.given() == 50
+            assert platform.same_at_once <= (2 if fault in {"late", "silent"} else 1)
+            await asyncio.sleep(0.4 if fault in {"late", "silent"} else 0)
+            assert (platform.outcomes.get("sid-42") == "0.5") if service == "outcomes" else platform.given() == 50
 
     run(steps())
 
 
-FAULTS = st.sampled_from(["500", "429", "cut", "cut-before", "500-after", "duplicate", "401", "403", "409", "rate", "late"])
+FAULTS = st.sampled_from(
+    ["500", "429", "cut", "cut-before", "500-after", "duplicate", "401", "403", "409", "rate", "late"]
+)
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -133,33 +140,41 @@ FAULTS = st.sampled_from(["500", "429", "cut", "cut-before", "500-after", "dupli
     grades=st.lists(st.integers(1, 100), min_size=1, max_size=3),
 )
 def test_any_faults_over_http_end_with_the_newest_grade(
-    run: Run, tmp_path_factory: pytest.TempPathFactory, family: str, faults: list[str], tokens: list[str], grades: list[int]
+    run: Run,
+    tmp_path_factory: pytest.TempPathFactory,
+    family: str,
+    faults: list[str],
+    tokens: list[str],
+    grades: list[int],
 ) -> None:
     async def steps() -> None:
         engine = create_engine(f"sqlite:///{tmp_path_factory.mktemp('box') / 'hub.sqlite'}")
         outbox = Outbox(engine, clock=fast)
         outbox.create()
-        async with fake_platform(family, silence=0.4, retry_after="1") as platform:
-            async with tool(platform, timeout=0.3) as our, running(outbox, our.deliver) as sender:
-                platform.faults["scores"].extend(faults)
-                platform.faults["token"].extend(tokens)
-                for score in grades:
-                    await sender.send("lti-ada", platform.target(), Grade(score, 100))
-                    await asyncio.sleep(0.03)
-                for _ in range(10):
-                    await asyncio.sleep(0.05)
-                    for entry in await asyncio.to_thread(outbox.entries, state=State.REFUSED):
-                        await sender.try_again(entry.id)
-                    if not platform.faults["scores"] and not await asyncio.to_thread(outbox.waiting):
-                        break
-                while (entry := (await asyncio.to_thread(outbox.entries))[0]).state is not State.SENT:
-                    if entry.state is State.REFUSED:
-                        await sender.try_again(entry.id)
-                    await asyncio.sleep(0.05)
-                await asyncio.sleep(0.25)
-                assert platform.given() == grades[-1]
-                stamps = [score["timestamp"] for score in platform.scores]
-                assert stamps == sorted(stamps)
+        async with (
+            fake_platform(family, silence=0.4, retry_after="1") as platform,
+            tool(platform, timeout=0.3) as our,
+            running(outbox, our.deliver) as sender,
+        ):
+            platform.faults["scores"].extend(faults)
+            platform.faults["token"].extend(tokens)
+            for score in grades:
+                await sender.send("lti-ada", platform.target(), Grade(score, 100))
+                await asyncio.sleep(0.03)
+            for _ in range(10):
+                await asyncio.sleep(0.05)
+                for entry in await asyncio.to_thread(outbox.entries, state=State.REFUSED):
+                    await sender.try_again(entry.id)
+                if not platform.faults["scores"] and not await asyncio.to_thread(outbox.waiting):
+                    break
+            while (entry := (await asyncio.to_thread(outbox.entries))[0]).state is not State.SENT:
+                if entry.state is State.REFUSED:
+                    await sender.try_again(entry.id)
+                await asyncio.sleep(0.05)
+            await asyncio.sleep(0.25)
+            assert platform.given() == grades[-1]
+            stamps = [score["timestamp"] for score in platform.scores]
+            assert stamps == sorted(stamps)
         engine.dispose()
 
     run(steps())
@@ -182,21 +197,25 @@ def test_many_grades_a_few_at_once_and_never_two_of_one_person(run: Run, outbox:
 
 def test_a_platform_that_is_silent_holds_up_no_other(run: Run, outbox: Outbox) -> None:
     async def steps() -> None:
-        async with fake_platform(silence=3) as silent, fake_platform() as other:
-            async with tool(silent, other, timeout=2.5) as our, running(outbox, our.deliver, at_once=6) as sender:
-                students = {str(number) for number in range(30)}
-                silent.students |= students
-                silent.faults["scores"].extend(["silent"] * 50)
-                for student in students:
-                    await asyncio.to_thread(outbox.put, student, silent.target(student), Grade(1, 1))
-                sender.wake()
-                await asyncio.sleep(0.2)
-                start = time.monotonic()
-                await sender.send("lti-ada", other.target(), Grade(1, 1))
-                while other.given() is None:
-                    await asyncio.sleep(0.02)
-                assert time.monotonic() - start < 1.5
-                assert silent.most_at_once <= PER_PLATFORM + 1
+        async with (
+            fake_platform(silence=3) as silent,
+            fake_platform() as other,
+            tool(silent, other, timeout=2.5) as our,
+            running(outbox, our.deliver, at_once=6) as sender,
+        ):
+            students = {str(number) for number in range(30)}
+            silent.students |= students
+            silent.faults["scores"].extend(["silent"] * 50)
+            for student in students:
+                await asyncio.to_thread(outbox.put, student, silent.target(student), Grade(1, 1))
+            sender.wake()
+            await asyncio.sleep(0.2)
+            start = time.monotonic()
+            await sender.send("lti-ada", other.target(), Grade(1, 1))
+            while other.given() is None:
+                await asyncio.sleep(0.02)
+            assert time.monotonic() - start < 1.5
+            assert silent.most_at_once <= PER_PLATFORM + 1
 
     run(steps())
 
@@ -280,16 +299,19 @@ def test_ags_08_a_zero_that_is_not_shown_is_said(run: Run, outbox: Outbox) -> No
 def test_f29_a_new_key_of_the_tool_is_used_without_a_restart(run: Run, outbox: Outbox) -> None:
     async def steps() -> None:
         name = ["tool"]
-        async with fake_platform(lives=1) as platform, tool(platform, key=lambda _: tool_key(name[0])) as our:
-            async with running(outbox, our.deliver) as sender:
-                await sender.send("lti-ada", platform.target(), Grade(1, 2))
-                await settled(outbox)
-                name[0] = "second"
-                platform.keys = {tool_key("second").kid: rsa_key("second").public_key()}
-                await asyncio.sleep(0.6)
-                await sender.send("lti-ada", platform.target(), Grade(2, 2))
-                await settled(outbox)
-                assert platform.given() == 100 and platform.token_requests == 2
+        async with (
+            fake_platform(lives=1) as platform,
+            tool(platform, key=lambda _: tool_key(name[0])) as our,
+            running(outbox, our.deliver) as sender,
+        ):
+            await sender.send("lti-ada", platform.target(), Grade(1, 2))
+            await settled(outbox)
+            name[0] = "second"
+            platform.keys = {tool_key("second").kid: rsa_key("second").public_key()}
+            await asyncio.sleep(0.6)
+            await sender.send("lti-ada", platform.target(), Grade(2, 2))
+            await settled(outbox)
+            assert platform.given() == 100 and platform.token_requests == 2
 
     run(steps())
 
@@ -559,4 +581,3 @@ def test_f01_killed_at_any_moment_no_grade_is_lost_or_overtaken(seed: int, engin
             assert platform.same_at_once == 1
 
     asyncio.run(asyncio.wait_for(steps(), 120))
-

@@ -50,9 +50,7 @@ def launch(version: str = "1.3", **changes: Any) -> Launch:
 
 
 def test_ags_15_a_launch_says_where_its_grade_goes() -> None:
-    assert grade_target(launch()) == LineItemTarget(
-        "lti13:https://lms.example.org client-1", ITEM, "42", GRADES.scopes
-    )
+    assert grade_target(launch()) == LineItemTarget("lti13:https://lms.example.org client-1", ITEM, "42", GRADES.scopes)
     found = gradebook_target(launch())
     assert found is not None and found.url == GRADES.lineitems
 
