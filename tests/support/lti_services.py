@@ -63,7 +63,7 @@ class FakePlatform:
     """What it holds, what it has seen, and what goes wrong next (`faults`, by service, first come first served)."""
 
     family: str = "moodle"
-    port: int = 0
+    port: int = 1
     students: set[str] = field(default_factory=lambda: {"42", "43"})
     columns: dict[int, dict[str, Any]] = field(default_factory=dict)
     results: dict[tuple[int, str], dict[str, Any]] = field(default_factory=dict)
@@ -78,6 +78,7 @@ class FakePlatform:
     allowed: frozenset[str] = ALL
     keys: dict[str, Any] = field(default_factory=lambda: {tool_key().kid: rsa_key("tool").public_key()})
     lives: float = 3600
+    leeway: float = 0
     tokens: dict[str, tuple[float, frozenset[str]]] = field(default_factory=dict)
     token_requests: int = 0
     seen: set[str] = field(default_factory=set)
@@ -182,6 +183,7 @@ class FakePlatform:
                 algorithms=["RS256"],
                 audience="https://lms.example.org/aud",
                 issuer=CLIENT,
+                leeway=self.leeway,
                 options={"require": ["iss", "sub", "aud", "iat", "exp", "jti"]},
             )
         except (jwt.PyJWTError, KeyError):
@@ -431,7 +433,7 @@ class Outcomes(Handler):
         body = self.request.body
         said = self._unsigned(body)
         root = ElementTree.fromstring(body)
-        action = next(element.tag.rpartition("}")[2] for element in root.iter() if element.tag.endswith("Request"))
+        action = next(element.tag.rpartition("}")[2] for element in root.iter() if element.tag.endswith("ResultRequest"))
         sourcedid = root.findtext(f".//{{{NAMESPACE}}}sourcedId") or ""
         if said is None:
             said, value = self._do(action.removesuffix("Request"), sourcedid, root)
