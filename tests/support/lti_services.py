@@ -89,6 +89,7 @@ class FakePlatform:
     most_at_once: int = 0
     same_at_once: int = 0
     silence: float = 30.0
+    delay: float = 0.0
     elsewhere: str = "http://127.0.0.2:1/x"
 
     @property
@@ -237,7 +238,8 @@ class Handler(RequestHandler):
             self.key = ()
 
     async def _break(self) -> None:
-        """A fault before anything is done."""
+        """A fault before anything is done, or the time that it takes."""
+        await asyncio.sleep(self.platform.delay)
         if self.fault == "silent":
             await asyncio.sleep(self.platform.silence)
         elif self.fault == "late":
@@ -433,7 +435,9 @@ class Outcomes(Handler):
         body = self.request.body
         said = self._unsigned(body)
         root = ElementTree.fromstring(body)
-        action = next(element.tag.rpartition("}")[2] for element in root.iter() if element.tag.endswith("ResultRequest"))
+        action = next(
+            element.tag.rpartition("}")[2] for element in root.iter() if element.tag.endswith("ResultRequest")
+        )
         sourcedid = root.findtext(f".//{{{NAMESPACE}}}sourcedId") or ""
         if said is None:
             said, value = self._do(action.removesuffix("Request"), sourcedid, root)
