@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, create_engine
@@ -529,17 +530,20 @@ import asyncio, sys, time
 from support.lti_services import FakePlatform, tool
 from coursewareauthenticator.lti.services.outbox import Outbox
 from coursewareauthenticator.lti.services.sender import GradeSender
+from coursewareauthenticator.lti.keys import ToolKey
 from coursewarehub.hub.database import use_write_ahead_log
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from sqlalchemy import create_engine
 
 url, port, start = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+key = ToolKey("kid-tool", 1, load_pem_private_key(sys.argv[4].encode(), None))
 
 async def main():
     use_write_ahead_log()
     outbox = Outbox(create_engine(url), clock=lambda: start + (time.time() - start) * 60)
     platform = FakePlatform("canvas", port)
-    async with tool(platform) as our:
-        sender = GradeSender(outbox, our.deliver, poll=0.05, pause=lambda *_: 1.0)
+    async with tool(platform, key=lambda _: key) as our:
+        sender = GradeSender(outbox, our.deliver, poll=0.05, pause=lambda *_: 0.05)
         sender.start()
         print("ready", flush=True)
         await asyncio.sleep(600)
@@ -559,11 +563,12 @@ def test_f01_killed_at_any_moment_no_grade_is_lost_or_overtaken(seed: int, engin
     outbox.create()
     students = [str(number) for number in range(8)]
     newest: dict[str, int] = {}
+    pem = rsa_key("tool").private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
     async def worker(port: int) -> asyncio.subprocess.Process:
         path = ":".join(part for part in sys.path if part)
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", WORKER, url, str(port), str(start),
+            sys.executable, "-c", WORKER, url, str(port), str(start), pem,
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL, env={"PYTHONPATH": path},
         )  # fmt: skip
         assert process.stdout is not None
