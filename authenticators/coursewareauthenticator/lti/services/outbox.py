@@ -443,6 +443,11 @@ def _entry(row: Row[Any]) -> Entry:
         next_try=row.next_try / 1000 if state is State.WAITING else None,
         confirmed_at=row.confirmed_at / 1000 if row.confirmed else None,
         failures=row.failures,
-        reason=Reason(row.reason) if row.reason else None,
+        reason=_reason(row.reason),
         said=row.said,
     )
+
+
+def _reason(text: str) -> Reason | None:
+    """A reason; None for none, and for one of a later version, as after going back to this one."""
+    return Reason(text) if text in set(Reason) else None
