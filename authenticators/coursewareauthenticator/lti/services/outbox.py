@@ -247,6 +247,17 @@ class Outbox:
             rows = connection.execute(query).all()
         return [Due(row.digest, row.registration, row.turn, row.stamp) for row in rows]
 
+    def until_due(self, excluded: Collection[str] = ()) -> float | None:
+        """Seconds until the next row can be claimed, less than 0 when one can; None when none waits for its time."""
+        now = self._now()
+        waits = (TABLE.c.state == State.WAITING.value, TABLE.c.claimed_until <= now)
+        query = select(func.min(TABLE.c.next_try)).where(*waits)
+        if excluded:
+            query = query.where(TABLE.c.registration.not_in(list(excluded)))
+        with self._engine.connect() as connection:
+            first = connection.execute(query).scalar_one()
+        return None if first is None else (first - now) / 1000
+
     def claim(self, due: Due) -> Parcel | None:
         """Claim a row: None when another process has it or it has changed. Its time is written before it is used."""
         now, claim = self._now(), secrets.token_hex(16)

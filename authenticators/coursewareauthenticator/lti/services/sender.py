@@ -35,6 +35,8 @@ POLL: Final = 5.0
 PER_PLATFORM: Final = 4
 AT_ONCE: Final = 20
 _THREADS: Final = 2
+_SHORTEST: Final = 0.05
+"""Seconds between two looks, whatever is said."""
 _TRIES: Final = 5
 T = TypeVar("T")
 _LOG: Final = logging.getLogger(__name__)
@@ -142,9 +144,12 @@ class GradeSender:
             for one in due:
                 if self._is_open(one.registration) and len(self._tasks) < self._at_once:
                     await self._begin(one)
+        else:
+            return self._poll  # the end of any of them wakes this up
         now = time.monotonic()
-        opening = (gate.until - now for gate in self._gates.values() if gate.until > now)
-        return max(min((self._poll, *opening)), 0.01)
+        waits = [self._poll, *(gate.until - now for gate in self._gates.values() if gate.until > now)]
+        coming = await self._in_thread(self._outbox.until_due, self._closed())
+        return max(min(waits if coming is None else [*waits, coming]), _SHORTEST)
 
     async def _begin(self, due: Due) -> None:
         gate = self._gates.setdefault(due.registration, _Gate())

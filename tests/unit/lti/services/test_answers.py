@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coursewareauthenticator.lti.outcomes import Reply
@@ -99,6 +99,7 @@ def test_only_a_short_text_of_an_answer_is_shown(body: bytes, said: str) -> None
     assert explanation(400, body) == said
 
 
+@settings(max_examples=50)
 @given(
     st.binary(max_size=200)
     | st.recursive(st.none() | st.text() | st.integers(), st.lists).map(lambda v: str(v).encode())

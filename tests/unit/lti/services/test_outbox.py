@@ -289,6 +289,18 @@ def test_a_claim_of_what_has_changed_is_none(outbox: Outbox) -> None:
     assert claimed(outbox).grade.score == 2
 
 
+def test_it_says_when_the_next_one_is_due(outbox: Outbox, clock: Clock) -> None:
+    assert outbox.until_due() is None
+    outbox.put("lti-ada", TARGET, Grade(1, 10))
+    assert outbox.until_due() == 0 and outbox.until_due([TARGET.registration]) is None
+    parcel = claimed(outbox)
+    assert outbox.until_due() is None
+    outbox.fail(parcel, BUSY, 60)
+    assert outbox.until_due() == 60
+    clock.now += 61
+    assert outbox.until_due() == -1
+
+
 def test_what_is_due_leaves_out_platforms_that_are_busy(outbox: Outbox) -> None:
     outbox.put("lti-ada", TARGET, Grade(1, 10))
     outbox.put("lti-ada", OUTCOME, Grade(1, 10))

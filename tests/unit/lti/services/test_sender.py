@@ -116,9 +116,7 @@ def test_bo_01_grades_of_lti_11_arrive_by_themselves(run: Run, outbox: Outbox) -
 
 
 @pytest.mark.parametrize("service", ["scores", "outcomes", "token"])
-@pytest.mark.parametrize(
-    "fault", ["500", "503", "429", "cut", "cut-before", "500-after", "duplicate", "401", "silent", "late"]
-)
+@pytest.mark.parametrize("fault", ["500", "429", "cut", "cut-before", "500-after", "duplicate", "401", "late"])
 def test_a_fault_and_then_none(run: Run, outbox: Outbox, service: str, fault: str) -> None:
     async def steps() -> None:
         async with (
@@ -145,7 +143,7 @@ FAULTS = st.sampled_from(
 
 # Without shrinking, which would take minutes against the clock.
 @settings(
-    max_examples=10,
+    max_examples=8,
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture],
@@ -580,7 +578,7 @@ def test_f01_killed_at_any_moment_no_grade_is_lost_or_overtaken(seed: int, engin
             platform.faults["scores"].extend(chance.choices(["", "cut", "500-after", "500", "cut-before"], k=60))
             workers = list(await asyncio.gather(worker(platform.port), worker(platform.port)))
             try:
-                for number in range(1, 9):
+                for number in range(1, 7):
                     for student in students:
                         newest[student] = number * 10
                         await asyncio.to_thread(
