@@ -231,6 +231,10 @@ class Handler(RequestHandler):
     def on_finish(self) -> None:
         self._left()
 
+    def on_connection_close(self) -> None:
+        """The other side has ended, as when its process was killed."""
+        self._left()
+
     def _left(self) -> None:
         if self.key:
             for key in (self.key, "all"):

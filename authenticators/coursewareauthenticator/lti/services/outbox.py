@@ -2,7 +2,7 @@
 
 Runs in: hub. One row for each person and column. It holds the newest grade, whether the platform has confirmed it, and
 if not, why and when it is tried again. Whoever sends a row claims it first, for `LEASE` seconds; a process that ends
-meanwhile loses its claim by time, and another one sends the row again. Two of one row are never under way together.
+meanwhile loses its claim by time, and another one sends the row again. Two of one row are never sent together.
 Threads, processes and hubs on one database agree, since every change says what it has read. SQLite and PostgreSQL.
 Everything blocks for one short transaction and raises SQLAlchemy's errors when the database does not answer.
 """
