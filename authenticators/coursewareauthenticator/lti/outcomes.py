@@ -11,7 +11,7 @@ import math
 import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 from urllib.parse import parse_qsl, quote, urlsplit
@@ -47,11 +47,17 @@ class Message:
 
 @dataclass(frozen=True)
 class Reply:
-    """What the platform says; only `success` says whether it was done, the HTTP status does not."""
+    """What the platform says; only `success` says whether it was done, the HTTP status does not.
+
+    `code` is `imsx_codeMajor` and `minor` `imsx_codeMinorFieldValue`, in lower case; empty when the answer is no
+    answer of this service.
+    """
 
     success: bool
     description: str
     score: float | None = None
+    code: str = field(default="", compare=False)
+    minor: str = field(default="", compare=False)
 
 
 def message(action: Action, outcomes: Outcomes, consumer: Consumer, now: float, score: float | None = None) -> Message:
@@ -119,7 +125,9 @@ def read_reply(body: bytes) -> Reply:
     found = {element.tag.rpartition("}")[2]: (element.text or "").strip() for element in root.iter()}
     code = found.get("imsx_codeMajor", "")
     described = shown(found.get("imsx_description", "")[:LONGEST_TEXT])
-    return Reply(code == "success", described or code or "The platform's answer says nothing.", _number(found))
+    said = described or code or "The platform's answer says nothing."
+    minor = found.get("imsx_codeMinorFieldValue", "")[:64].lower()
+    return Reply(code == "success", said, _number(found), code[:64].lower(), minor)
 
 
 def _number(found: Mapping[str, str]) -> float | None:
