@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from coursewarehub.cli.course_create import add_create
 from coursewarehub.cli.course_files import find_course, warn_of_problems
 from coursewarehub.cli.course_hub import add_hub_config, add_password, add_token
+from coursewarehub.cli.course_members import add_members
 from coursewarehub.cli.errors import CommandError
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ _VERBS: tuple[Callable[[Subparsers], None], ...] = (
     add_token,
     add_password,
     add_hub_config,
+    add_members,
 )
 
 

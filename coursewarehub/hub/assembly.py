@@ -28,9 +28,9 @@ from coursewarehub.hub.database import use_write_ahead_log
 from coursewarehub.hub.engine_state import EngineState
 from coursewarehub.hub.localisation import Localisation
 from coursewarehub.hub.logins import login_choices, login_methods
+from coursewarehub.hub.places import PEOPLE, PEOPLE_SCOPE
 from coursewarehub.hub.proxy import CourseProxy
 from coursewarehub.model import (
-    STAFF,
     Arrival,
     ConfigurationError,
     Course,
@@ -67,7 +67,11 @@ STAFF_SCOPES: Final = (
     "start:servers",
     "delete:servers",
 )
-SCOPES: Final[dict[Role, tuple[str, ...]]] = dict.fromkeys(sorted(STAFF), STAFF_SCOPES)
+SCOPES: Final[dict[Role, tuple[str, ...]]] = {
+    Role.OWNER: (*STAFF_SCOPES, PEOPLE_SCOPE),
+    Role.INSTRUCTOR: (*STAFF_SCOPES, PEOPLE_SCOPE),
+    Role.ASSISTANT: STAFF_SCOPES,
+}
 """What a role may do in its own hub beyond what every learner may; never more than this one course."""
 
 SERVICE_SCOPES: Final = (
@@ -200,14 +204,18 @@ def authentication(c: Config, order: Order) -> None:
     c.CoursewareLogin.name_for = partial(account_name, course)
     c.CoursewareLogin.identities = IdentityBook(order.place.database_url.get_secret_value())
     c.CoursewareLogin.methods = login_methods(
-        order.site, course, order.place.folders.root, order.place.password, order.place.secrets
-    )
+        order.site, course, order.place.folders.root, order.place.password, order.place.secrets,
+        order.place.database_url.get_secret_value(),
+    )  # fmt: skip
     c.Authenticator.admin_users = set()
 
 
 def roles(c: Config, order: Order) -> None:
     """Rights by role (hub groups), and the site's own service account."""
     c.JupyterHub.services = [{"name": SERVICE, "api_token": order.place.service_token.get_secret_value()}]
+    c.JupyterHub.custom_scopes = {
+        PEOPLE_SCOPE: {"description": "Invite people to the course, and change or end their accounts."}
+    }
     c.JupyterHub.load_roles = [
         {"name": SERVICE, "services": [SERVICE], "scopes": list(SERVICE_SCOPES)},
         *({"name": f"course-{role}", "groups": [str(role)], "scopes": list(scopes)} for role, scopes in SCOPES.items()),
@@ -285,6 +293,7 @@ def pages(c: Config, order: Order) -> None:
             "description": course.description,
             "language": course.language,
             "logins": login_choices(site, course),
+            "people": f"{paths.course_prefix(course.id)}hub/{PEOPLE}" if course.accounts is not None else "",
         },
         "engine": EngineState(order.place.folders.engine_state) if site.spawner.kind != "local" else None,
         "site_title": site.title,
@@ -332,6 +341,7 @@ def place_of(
     folders = SiteFolders.of(root, site)
     reference = course.workshop.password if course.workshop is not None else None
     own = folders.course_secrets(course.id)
+    needed = used_secrets(site.login, course.logins, site.mail)
     return Place(
         folders=folders,
         port=port,
@@ -341,7 +351,7 @@ def place_of(
         password=reference.resolve(root, os.environ) if reference else generated_once(own / "password"),
         database_url=SecretStr(hub_database(folders, site, course.id, os.environ).url),
         network=network,
-        secrets={str(each): each.resolve(root, os.environ) for each in used_secrets(site.login, course.logins)},
+        secrets={str(each): each.resolve(root, os.environ) for each in needed},
     )
 
 

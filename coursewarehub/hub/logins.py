@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from coursewareauthenticator.dummy import WorkshopMethod
 from coursewarehub.model.course import Course
-from coursewarehub.model.login import DummyAuthentication, Login, OAuthProvider
+from coursewarehub.model.login import AccountsAuthentication, DummyAuthentication, Login, OAuthProvider
 from coursewarehub.model.site import Site
 from coursewarehub.wire import paths
 
@@ -27,8 +27,8 @@ BRANDS: Final = {
 def login_choices(site: Site, course: Course) -> list[dict[str, Any]]:
     """What the login page shows, the first way first.
 
-    Each has `name`, `kind` (`workshop` and `password` share the form, `button` has its own page), `title` (a text, a
-    text in several languages, or None) and `self_chosen_names`.
+    Each has `name`, `kind` (`workshop`, `account` and `password` share the form, `button` has its own page), `title`
+    (a text, a text in several languages, or None) and `self_chosen_names`.
     """
     return [_choice(site, login) for login in course.logins]
 
@@ -41,6 +41,8 @@ def _choice(site: Site, login: Login) -> dict[str, Any]:
             "title": None,
             "self_chosen_names": login.self_chosen_names,
         }
+    if isinstance(login, AccountsAuthentication):
+        return {"name": login.name, "kind": "account", "title": login.title, "self_chosen_names": False}
     provider = site.login.get(login.name)
     title = provider.title if provider is not None else None
     kind = "password" if login.method == "ldap" else "button"
@@ -53,13 +55,20 @@ def _choice(site: Site, login: Login) -> dict[str, Any]:
 
 
 def login_methods(
-    site: Site, course: Course, root: Path, password: SecretStr, secrets: Mapping[str, SecretStr]
+    site: Site, course: Course, root: Path, password: SecretStr, secrets: Mapping[str, SecretStr], database_url: str
 ) -> list[Any]:
     """The ways to log in, as `CoursewareLogin.methods`, without those that the site lacks; `secrets` by reference."""
     found: list[Any] = []
     for login in course.logins:
         if isinstance(login, DummyAuthentication):
             found.append(WorkshopMethod(password))
+        elif isinstance(login, AccountsAuthentication):
+            # Imported here, as all methods that few courses need.
+            from coursewarehub.hub.accounts import accounts_method
+
+            reference = site.mail.password if site.mail is not None else None
+            mail_password = None if reference is None else secrets[str(reference)]
+            found.append(accounts_method(site, course, database_url, mail_password))
         elif login.name in site.login:
             found.append(_method(login.name, site, course, root, secrets))
     return found

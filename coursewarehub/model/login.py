@@ -13,9 +13,10 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Tag, model_validator
 
+from coursewarehub.model.mail import Mail
 from coursewarehub.model.roles import Role
 from coursewarehub.model.secret import SecretRef, SecretReference
-from coursewarehub.model.values import Expect, PlainPath, Settings, Title, refusal, web_url
+from coursewarehub.model.values import Expect, LimitedDuration, PlainPath, Settings, Title, refusal, web_url
 
 PROVIDER_NAME = r"^[a-z][a-z0-9-]{0,30}$"
 
@@ -39,6 +40,27 @@ class DummyAuthentication(Settings):
     self_chosen_names: bool = Field(
         False,
         description="With `true` anybody who knows the password may choose a name and enter as a student.",
+    )
+
+    @property
+    def name(self) -> str:
+        """What this way of logging in is called in the course."""
+        return self.method
+
+
+class AccountsAuthentication(Settings):
+    """People of this course alone, each with a password of their own, whom somebody has invited."""
+
+    method: Literal["accounts"] = Field(
+        description="How people log in; `accounts` asks for a name and the password that goes with it in this course."
+    )
+    title: Title | None = Field(
+        None,
+        description="What people call their account here, for the login page; one text, or one per language.",
+        examples=["Summer school account"],
+    )
+    invitation: LimitedDuration = Field(
+        14 * 86400, description="How long an invitation can be used; it is a link that works once."
     )
 
     @property
@@ -100,10 +122,12 @@ class ProviderAuthentication(Settings):
         return self.use or self.method
 
 
-Login = DummyAuthentication | ProviderAuthentication
+Login = DummyAuthentication | AccountsAuthentication | ProviderAuthentication
 
 _OneLogin = Annotated[
-    Annotated[DummyAuthentication, Tag("dummy")] | Annotated[ProviderAuthentication, Tag("ldap")],
+    Annotated[DummyAuthentication, Tag("dummy")]
+    | Annotated[AccountsAuthentication, Tag("accounts")]
+    | Annotated[ProviderAuthentication, Tag("ldap")],
     Field(discriminator="method"),
 ]
 
@@ -385,11 +409,16 @@ def provider_secrets(provider: Provider) -> Iterator[tuple[str, SecretRef]]:
             yield key, reference
 
 
-def used_secrets(providers: Mapping[str, Provider], logins: Iterable[Login]) -> Iterator[SecretRef]:
-    """Yield every reference to a secret that a course with these logins needs for them."""
+def used_secrets(
+    providers: Mapping[str, Provider], logins: Iterable[Login], mail: Mail | None = None
+) -> Iterator[SecretRef]:
+    """Yield every reference to a secret that a course with these logins needs for them; `mail` is the site's."""
     for login in logins:
         if isinstance(login, DummyAuthentication):
             if login.password is not None:
                 yield login.password
+        elif isinstance(login, AccountsAuthentication):
+            if mail is not None and mail.password is not None:
+                yield mail.password
         elif login.name in providers:
             yield from (reference for _, reference in provider_secrets(providers[login.name]))

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from coursewarehub.model.database import DatabaseUrl
 from coursewarehub.model.login import PROVIDER_NAME, Provider
+from coursewarehub.model.mail import Mail
 from coursewarehub.model.spawner import LocalSpawner, Spawner
 from coursewarehub.model.values import (
     Duration,
@@ -149,10 +150,17 @@ class Database(Settings):
     )
 
 
+OWN_METHODS = frozenset({"dummy", "accounts"})
+"""Methods that need no provider."""
+
+
 def _provider_names(value: dict[str, Provider]) -> dict[str, Provider]:
     for name in value:
-        if re.fullmatch(PROVIDER_NAME, name) is None or name == "dummy":
-            hint = "a name has 1 to 31 lower-case letters, digits and dashes, starts with a letter, and is not `dummy`"
+        if re.fullmatch(PROVIDER_NAME, name) is None or name in OWN_METHODS:
+            hint = (
+                "a name has 1 to 31 lower-case letters, digits and dashes, starts with a letter, "
+                "and is not `dummy` or `accounts`"
+            )
             raise refusal("cannot be the name of a provider", at=(name,), hint=hint)
     return value
 
@@ -181,4 +189,21 @@ class Site(Settings):
         description="Where people have accounts already, by a name of your choice: directories and identity providers "
         "that courses may use.",
     )
+    mail: Mail | None = Field(
+        None,
+        description="The server that sends mail; without it people of a course ask their instructor for a new "
+        "password.",
+    )
     spawner: Spawner = Field(LocalSpawner(), description="What runs the learners' servers.")
+
+    @property
+    def address(self) -> str:
+        """What people type, with a slash at the end."""
+        if self.edge.public_url:
+            return f"{self.edge.public_url.rstrip('/')}/"
+        scheme = "https" if self.edge.tls or self.edge.acme else "http"
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.edge.host, self.edge.host)  # noqa: S104
+        host = f"[{host}]" if ":" in host and not host.startswith("[") else host
+        default = {"http": 80, "https": 443}[scheme]
+        port = "" if self.edge.port == default else f":{self.edge.port}"
+        return f"{scheme}://{host}{port}/"

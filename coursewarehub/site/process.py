@@ -80,14 +80,7 @@ class Listen:
 
 def public_url(site: Site) -> str:
     """What people type, with a slash at the end."""
-    if site.edge.public_url:
-        return f"{site.edge.public_url.rstrip('/')}/"
-    scheme = "https" if site.edge.tls or site.edge.acme else "http"
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(site.edge.host, site.edge.host)  # noqa: S104
-    host = f"[{host}]" if ":" in host and not host.startswith("[") else host
-    default = {"http": 80, "https": 443}[scheme]
-    port = "" if site.edge.port == default else f":{site.edge.port}"
-    return f"{scheme}://{host}{port}/"
+    return site.address
 
 
 def fingerprint(site: Site, course: Course, extras: str) -> str:
@@ -308,7 +301,7 @@ class SiteProcess:
         references = [
             reference
             for course in self._loaded.courses.values()
-            for reference in used_secrets(self.site.login, course.logins)
+            for reference in used_secrets(self.site.login, course.logins, self.site.mail)
         ]
         secrets = [
             self.folders.root / reference.name
@@ -417,7 +410,7 @@ class SiteProcess:
 
     def _fingerprint(self, course: Course) -> str:
         files = extra_files(self.folders.root)
-        for secret in (*used_secrets(self.site.login, course.logins), self.site.database.url):
+        for secret in (*used_secrets(self.site.login, course.logins, self.site.mail), self.site.database.url):
             if isinstance(secret, SecretRef) and secret.kind == "file":
                 files.append(self.folders.root / secret.name)
         network = self._network_of(course)
@@ -482,7 +475,7 @@ class SiteProcess:
             "HOME": str(folders.state),
             **passed_on(self.site),
         }
-        for secret in used_secrets(self.site.login, self._loaded.courses[course_id].logins):
+        for secret in used_secrets(self.site.login, self._loaded.courses[course_id].logins, self.site.mail):
             if secret.kind == "env":
                 environment[secret.name] = os.environ.get(secret.name, "")
         return StartRequest(

@@ -19,6 +19,7 @@ import pytest
 from coursewarehub.cli import NOUNS, build_parser
 from coursewarehub.cli.status import not_running
 from coursewarehub.hub.assembly import PARTS, SCOPES, SERVICE_SCOPES
+from coursewarehub.hub.places import PEOPLE_SCOPE
 from coursewarehub.model import Course, Role, check_site, decide, load_site
 from coursewarehub.model.load import parse_course
 from coursewarehub.model.yaml_source import parse
@@ -380,6 +381,7 @@ NEEDED = {
     "start and stop another person's server": {"start:servers", "delete:servers"},
     "open another person's server": {"access:servers"},
     "add people, change roles": {"admin:users", "admin:groups", "groups"},
+    "invite people and manage their accounts": {PEOPLE_SCOPE},
     "stop the hub": {"shutdown"},
 }
 
