@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Protocol
 
 from jupyterhub.auth import Authenticator
@@ -32,6 +32,15 @@ class Verdict(Protocol):
 
 
 Decide = Callable[..., Verdict]
+
+
+def not_by_token(handler: Any) -> None:
+    """Say of a request by cookie that it is none by token.
+
+    JupyterHub 6.1 asks for that when a login has ended, and had not noted it: the answer was an error of the hub's.
+    """
+    if handler is not None and not hasattr(handler, "_token_authenticated"):
+        handler._token_authenticated = False
 
 
 class CoursewareAuthenticator(Authenticator):
@@ -81,6 +90,14 @@ class CoursewareAuthenticator(Authenticator):
     async def prepare(self) -> None:
         """Have at hand what `verdict` needs; here nothing."""
 
+    async def look_at_everybody(self) -> Collection[str]:
+        """Take over what has changed; user names under which everything must end that is held, here none."""
+        await self.prepare()
+        return ()
+
+    async def all_ended(self, names: Collection[str]) -> None:
+        """What was held under these user names has ended."""
+
     def verdict(self, name: str) -> Verdict:
         """The decision for a user name as typed or stored."""
         verdict: Verdict = self.decide(self.normalize_username(name))
@@ -102,8 +119,9 @@ class CoursewareAuthenticator(Authenticator):
             raise HTTPError(403, str(verdict.reason))
         return {"name": self.normalize_username(name), "admin": False, "groups": [str(verdict.role)]}
 
-    async def refresh_user(self, user: Any, *_: Any, **__: Any) -> bool | dict[str, Any]:
+    async def refresh_user(self, user: Any, handler: Any = None, **_: Any) -> bool | dict[str, Any]:
         """Ask again: False ends the login, otherwise the groups as they are now."""
+        not_by_token(handler)
         return self._still(user)
 
     def _still(self, user: Any) -> bool | dict[str, Any]:

@@ -79,6 +79,12 @@ class IdentityBook:
         """Return how the person with this user name last logged in."""
         return self._arrivals.get(name)
 
+    def arrivals(self, registration: str) -> dict[str, Arrival]:
+        """Return the last arrivals of everybody who comes by one way to log in, by user name."""
+        with self._lock:
+            known = self._arrivals.items()
+            return {name: arrival for name, arrival in known if arrival.identity.registration == registration}
+
     def enter(self, arrival: Arrival, wanted: str, offered: Collection[str]) -> str:
         """Remember an arrival and return its user name: the one it has had, else `wanted`.
 

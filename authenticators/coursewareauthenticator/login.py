@@ -11,8 +11,9 @@ What came of it is told to `audit`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
+from math import ceil
 from time import monotonic
 from typing import Any, Final
 
@@ -21,7 +22,7 @@ from tornado.web import HTTPError
 from traitlets import Any as AnyTrait
 from traitlets import Float, List
 
-from coursewareauthenticator.base import CoursewareAuthenticator, Verdict, address_of
+from coursewareauthenticator.base import CoursewareAuthenticator, Verdict, address_of, not_by_token
 from coursewareauthenticator.identities import IdentityBook, NameTakenError
 from coursewareauthenticator.methods import (
     NAME_TAKEN,
@@ -32,6 +33,7 @@ from coursewareauthenticator.methods import (
     FormMethod,
     LoginFailedError,
     RefreshingMethod,
+    StandingMethod,
 )
 from coursewareauthenticator.throttle import Throttle
 from coursewarehub.model.access import Arrival, Identity, Reason
@@ -45,6 +47,9 @@ LAUNCH: Final = "launch"
 
 METHOD: Final = "method"
 """The field of the form that says which of several methods is meant."""
+
+DONE: Final = "done"
+"""The parameter that tells the login page what somebody has just done: `password`, they have set theirs."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,8 @@ class LoginPage(LoginHandler):
     """JupyterHub's login page; after a failure the method that was chosen is still the one."""
 
     def _render(self, login_error: str | None = None, username: str | None = None, **values: Any) -> Any:
-        return super()._render(login_error, username, chosen=self.get_argument(METHOD, ""), **values)
+        done = self.get_query_argument(DONE, "") if login_error is None else ""
+        return super()._render(login_error, username, chosen=self.get_argument(METHOD, ""), done=done, **values)
 
 
 class CoursewareLogin(CoursewareAuthenticator):
@@ -105,6 +111,30 @@ class CoursewareLogin(CoursewareAuthenticator):
     async def prepare(self) -> None:
         """Read who has come before, once."""
         await asyncio.to_thread(self.identities.open)
+
+    async def look_at_everybody(self) -> Collection[str]:
+        """Take over what has changed where people are kept here; user names under which everything must end."""
+        await self.prepare()
+        names: list[str] = []
+        for method in self.methods:
+            if not isinstance(method, StandingMethod):
+                continue
+            groups, to_end = await method.standing()
+            known = self.identities.arrivals(method.name)
+            for name, arrival in known.items():
+                now = replace(arrival, groups=groups.get(arrival.identity.subject, frozenset()))
+                if now != arrival:
+                    await asyncio.to_thread(self.identities.enter, now, name, [method.name])
+            names += [name for name, arrival in known.items() if arrival.identity.subject in to_end]
+            await method.ended(to_end - {arrival.identity.subject for arrival in known.values()})
+        return names
+
+    async def all_ended(self, names: Collection[str]) -> None:
+        """What was held under these user names has ended."""
+        for method in self.methods:
+            if isinstance(method, StandingMethod):
+                known = self.identities.arrivals(method.name)
+                await method.ended(frozenset(known[name].identity.subject for name in names if name in known))
 
     def verdict(self, name: str) -> Verdict:
         """The decision for a user name, by how its owner last logged in."""
@@ -198,8 +228,9 @@ class CoursewareLogin(CoursewareAuthenticator):
         listed = self.decide(name, None).reason == Reason.MEMBER
         return name if listed or self.identities.last_arrival(name) is not None else ""
 
-    async def refresh_user(self, user: Any, *_: Any, **__: Any) -> bool | dict[str, Any]:
+    async def refresh_user(self, user: Any, handler: Any = None, **_: Any) -> bool | dict[str, Any]:
         """Ask again, also the provider when it can be asked without the person: False ends the login."""
+        not_by_token(handler)
         await self.prepare()
         arrival = self.identities.last_arrival(self.normalize_username(user.name))
         method = self._method(arrival.identity.registration) if arrival is not None else None
@@ -231,10 +262,13 @@ class CoursewareLogin(CoursewareAuthenticator):
         account = f"{method.name}:{self.normalize_username(username)}"
         address = address_of(handler)
         begin = monotonic()
-        if self.throttle.wait(account, address) > 0:
+        seconds = self.throttle.wait(account, address)
+        if seconds > 0:
             self.log.warning("Too many failed logins of %r from %s", username[:64], address)
             await self.failed(handler, method.name, WAIT, username)
-            raise HTTPError(429, WAIT)
+            refused = HTTPError(429, WAIT)
+            refused.headers = {"Retry-After": str(ceil(seconds))}  # type: ignore[attr-defined]  # JupyterHub sends them
+            raise refused
         self.throttle.failed(account, address)
         try:
             arrival = await method.check(username, password)

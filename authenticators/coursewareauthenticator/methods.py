@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol, runtime_checkable
 
 from coursewarehub.i18n import N_
@@ -92,6 +92,21 @@ class ButtonMethod(Protocol):
 
     def handlers(self) -> Sequence[tuple[str, type[Any]]]:
         """Paths below the hub's, and JupyterHub handlers."""
+
+
+@runtime_checkable
+class StandingMethod(Protocol):
+    """Knows all its people by itself, and changes of them that come while nobody logs in."""
+
+    @property
+    def name(self) -> str:
+        """What this way to log in is called in the course."""
+
+    async def standing(self) -> tuple[Mapping[str, frozenset[str]], frozenset[str]]:
+        """The groups of everybody who may log in, and for whom everything must end that is held; by subject."""
+
+    async def ended(self, subjects: frozenset[str]) -> None:
+        """Everything that these held has ended."""
 
 
 @runtime_checkable

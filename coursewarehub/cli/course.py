@@ -14,6 +14,7 @@ from coursewarehub.cli.course_audit import add_audit
 from coursewarehub.cli.course_create import add_create
 from coursewarehub.cli.course_files import find_course, warn_of_problems
 from coursewarehub.cli.course_hub import add_hub_config, add_password, add_token
+from coursewarehub.cli.course_members import add_members
 from coursewarehub.cli.errors import CommandError
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ _VERBS: tuple[Callable[[Subparsers], None], ...] = (
     add_token,
     add_password,
     add_hub_config,
+    add_members,
 )
 
 

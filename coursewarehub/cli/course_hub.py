@@ -100,7 +100,7 @@ def run_hub_config(args: argparse.Namespace) -> int:
         service_token=hidden,
         password=hidden,
         database_url=file if site.database.url is None else hidden,
-        secrets={str(reference): hidden for reference in used_secrets(site.login, course.logins)},
+        secrets={str(reference): hidden for reference in used_secrets(site.login, course.logins, site.mail)},
         network=_network(site, course, folders),
     )
     assembled = assemble(site, course, place)

@@ -8,7 +8,7 @@ from itertools import chain
 
 from coursewarehub.model.content import Content
 from coursewarehub.model.course import Course
-from coursewarehub.model.login import DummyAuthentication, Login
+from coursewarehub.model.login import AccountsAuthentication, DummyAuthentication, Login
 from coursewarehub.model.lti import LtiAuthentication
 from coursewarehub.model.resources import Allocation, Resources
 from coursewarehub.model.roles import Role
@@ -50,17 +50,20 @@ def _dates(opens: date | None, closes: date | None) -> str:
 
 def _who(course: Course) -> Iterator[tuple[str, str]]:
     for login in course.logins:
-        yield from _login(login)
+        yield from _login(course, login)
     for role, names in course.members.by_role().items():
         yield f"{role}s", _names(names)
 
 
-def _login(login: Login) -> Iterator[tuple[str, str]]:
+def _login(course: Course, login: Login) -> Iterator[tuple[str, str]]:
     if isinstance(login, DummyAuthentication):
         yield "login", login.method + (" (workshop)" if login.workshop else "")
         yield "password", str(login.password) if login.password else "generated, in the state folder"
         if login.self_chosen_names:
             yield "names", "anybody with the password may choose one"
+        return
+    if isinstance(login, AccountsAuthentication):
+        yield "login", f"{login.method} (people: `coursewarehub course members {course.id} list`)"
         return
     yield "login", login.method + (f" ({login.use})" if login.use else "")
     if isinstance(login, LtiAuthentication):

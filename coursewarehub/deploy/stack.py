@@ -104,6 +104,8 @@ def references(site: Site, courses: Iterable[Course]) -> list[tuple[str, KeyPath
         found.append(("", ("database", "url"), site.database.url))
     for name, provider in site.login.items():
         found += (("", ("login", name, key), reference) for key, reference in provider_secrets(provider))
+    if site.mail is not None and site.mail.password is not None:
+        found.append(("", ("mail", "password"), site.mail.password))
     for course in courses:
         login = course.workshop
         if course.state is not CourseState.ARCHIVED and login is not None and login.password is not None:

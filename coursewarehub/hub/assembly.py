@@ -29,6 +29,7 @@ from coursewarehub.hub.database import use_write_ahead_log
 from coursewarehub.hub.engine_state import EngineState
 from coursewarehub.hub.localisation import Localisation
 from coursewarehub.hub.logins import Secrets, login_choices, login_methods
+from coursewarehub.hub.places import PEOPLE, PEOPLE_SCOPE
 from coursewarehub.hub.proxy import CourseProxy
 from coursewarehub.model import (
     Arrival,
@@ -69,8 +70,8 @@ STAFF_SCOPES: Final = (
     "delete:servers",
 )
 SCOPES: Final[dict[Role, tuple[str, ...]]] = {
-    Role.OWNER: (*STAFF_SCOPES, READ_AUDIT),
-    Role.INSTRUCTOR: (*STAFF_SCOPES, READ_AUDIT),
+    Role.OWNER: (*STAFF_SCOPES, READ_AUDIT, PEOPLE_SCOPE),
+    Role.INSTRUCTOR: (*STAFF_SCOPES, READ_AUDIT, PEOPLE_SCOPE),
     Role.ASSISTANT: STAFF_SCOPES,
 }
 """What a role may do in its own hub beyond what every learner may; never more than this one course."""
@@ -213,8 +214,11 @@ def authentication(c: Config, order: Order) -> None:
 
 def roles(c: Config, order: Order) -> None:
     """Rights by role (hub groups), and the site's own service account."""
-    c.JupyterHub.custom_scopes = {READ_AUDIT: {"description": "Read what happened in the course."}}
     c.JupyterHub.services = [{"name": SERVICE, "api_token": order.place.service_token.get_secret_value()}]
+    c.JupyterHub.custom_scopes = {
+        READ_AUDIT: {"description": "Read what happened in the course."},
+        PEOPLE_SCOPE: {"description": "Invite people to the course, and change or end their accounts."},
+    }
     c.JupyterHub.load_roles = [
         {"name": SERVICE, "services": [SERVICE], "scopes": list(SERVICE_SCOPES)},
         *({"name": f"course-{role}", "groups": [str(role)], "scopes": list(scopes)} for role, scopes in SCOPES.items()),
@@ -307,6 +311,7 @@ def pages(c: Config, order: Order) -> None:
             "description": course.description,
             "language": course.language,
             "logins": login_choices(site, course),
+            "people": f"{paths.course_prefix(course.id)}hub/{PEOPLE}" if course.accounts is not None else "",
         },
         "engine": EngineState(order.place.folders.engine_state) if site.spawner.kind != "local" else None,
         "site_title": site.title,
@@ -355,6 +360,7 @@ def place_of(
     folders = SiteFolders.of(root, site)
     reference = course.workshop.password if course.workshop is not None else None
     own = folders.course_secrets(course.id)
+    needed = used_secrets(site.login, course.logins, site.mail)
     return Place(
         folders=folders,
         port=port,
@@ -365,7 +371,7 @@ def place_of(
         database_url=SecretStr(hub_database(folders, site, course.id, os.environ).url),
         network=network,
         lti_seal=generated_once(folders.lti_seal),
-        secrets={str(each): each.resolve(root, os.environ) for each in used_secrets(site.login, course.logins)},
+        secrets={str(each): each.resolve(root, os.environ) for each in needed},
     )
 
 

@@ -41,6 +41,7 @@ REFUSALS: Final = (
     N_("This is not a valid user name."),
     N_("You are not a member of this course."),
     N_("Your learning platform does not say what you are in this course: ask your instructor."),
+    N_("Your account in this course has ended. Ask your instructor."),
     N_("This course no longer lets people in that way. Please sign in again."),
     N_("This course is not published yet."),
     N_("This course is closed."),
@@ -123,6 +124,11 @@ def language_of(handler: RequestHandler | None, values: Any) -> str:
     defaults = (str(course.get("language", "")), str(values.get("site_language", "")))
     if handler is None:
         return choose(None, None, *defaults)
+    return handler_language(handler, *defaults)
+
+
+def handler_language(handler: RequestHandler, *defaults: str) -> str:
+    """The language in which to answer a request; `defaults` when the visitor asks for none that we have."""
     accept_language = handler.request.headers.get("Accept-Language")
     return choose(handler.get_cookie(LANGUAGE_COOKIE), accept_language, *defaults)
 
@@ -145,7 +151,8 @@ def _languages(context: Context) -> tuple[LanguageLink, ...]:
 
 
 def _can_be_asked_again(handler: RequestHandler, login_url: str) -> bool:
-    return handler.request.method == "GET" or handler.request.path == login_url
+    by_get = handler.request.method == "GET" or getattr(handler, "also_by_get", False)
+    return by_get or handler.request.path == login_url
 
 
 @pass_context

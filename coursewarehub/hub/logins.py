@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from coursewareauthenticator.dummy import WorkshopMethod
 from coursewarehub.hub.notebooks import published_notebooks
 from coursewarehub.model.course import Course
-from coursewarehub.model.login import DummyAuthentication, LdapProvider, Login, OAuthProvider
+from coursewarehub.model.login import AccountsAuthentication, DummyAuthentication, LdapProvider, Login, OAuthProvider
 from coursewarehub.model.lti import LtiAuthentication
 from coursewarehub.model.site import Site
 from coursewarehub.state.folders import SiteFolders
@@ -34,8 +34,8 @@ _KINDS: Final = {"ldap": "password", "lti13": "launch", "lti11": "launch"}
 def login_choices(site: Site, course: Course) -> list[dict[str, Any]]:
     """What the login page shows, the first way first.
 
-    Each has `name`, `kind` (`workshop` and `password` share the form, `button` has its own page, `launch` begins
-    elsewhere), `title` (a text, a text in several languages, or None) and `self_chosen_names`.
+    Each has `name`, `kind` (`workshop`, `account` and `password` share the form, `button` has its own page, `launch`
+    begins elsewhere), `title` (a text, a text in several languages, or None) and `self_chosen_names`.
     """
     return [_choice(site, login) for login in course.logins]
 
@@ -48,6 +48,8 @@ def _choice(site: Site, login: Login) -> dict[str, Any]:
             "title": None,
             "self_chosen_names": login.self_chosen_names,
         }
+    if isinstance(login, AccountsAuthentication):
+        return {"name": login.name, "kind": "account", "title": login.title, "self_chosen_names": False}
     provider = site.login.get(login.name)
     title = provider.title if provider is not None else None
     kind = _KINDS.get(login.method, "button")
@@ -76,6 +78,13 @@ def login_methods(site: Site, course: Course, folders: SiteFolders, secrets: Sec
     for login in course.logins:
         if isinstance(login, DummyAuthentication):
             found.append(WorkshopMethod(secrets.password))
+        elif isinstance(login, AccountsAuthentication):
+            # Imported here, as all methods that few courses need.
+            from coursewarehub.hub.accounts import accounts_method
+
+            reference = site.mail.password if site.mail is not None else None
+            mail_password = None if reference is None else secrets.by_reference[str(reference)]
+            found.append(accounts_method(site, course, secrets.database_url.get_secret_value(), mail_password))
         elif isinstance(login, LtiAuthentication):
             continue
         elif login.name in site.login:

@@ -7,6 +7,7 @@ kernel that computes never. So the hub looks at everybody by itself.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from typing import Any, Final, Protocol
 
 from jupyterhub import orm
@@ -21,8 +22,11 @@ EVERY_SECONDS: Final = 20.0
 class Decider(Protocol):
     """An authenticator that can say of a user name what may be (`CoursewareAuthenticator`)."""
 
-    async def prepare(self) -> None:
-        """Have at hand what `verdict` needs."""
+    async def look_at_everybody(self) -> Collection[str]:
+        """Have at hand what `verdict` needs; user names under which everything must end that is held."""
+
+    async def all_ended(self, names: Collection[str]) -> None:
+        """What was held under these user names has ended."""
 
     def verdict(self, name: str) -> Any:
         """The decision: `allowed`, `role`, `reason`."""
@@ -37,7 +41,8 @@ async def end_memberships(app: Any, decider: Decider) -> list[str]:
     Somebody who has a role but may not enter now (a course that is over) keeps what runs: only logins end.
     """
     removed = []
-    await decider.prepare()
+    to_end = await decider.look_at_everybody()
+    await decider.all_ended([name for name in to_end if await end_everything(app, name)])
     for row in app.db.query(orm.User).all():
         verdict = decider.verdict(row.name)
         if verdict.role is None:
@@ -54,13 +59,25 @@ async def end_memberships(app: Any, decider: Decider) -> list[str]:
     return removed
 
 
-async def _end(app: Any, row: orm.User) -> bool:
+async def end_everything(app: Any, name: str) -> bool:
+    """End what somebody holds who may come again: cookies, tokens, running servers.
+
+    Whether that is all: a server that is just starting or stopping is left for the next time.
+    """
+    row = orm.User.find(app.db, name)
+    if row is None:
+        return True
+    await _end(app, row, "has to log in again")
+    return all(spawner.pending is None for spawner in app.users[row.id].spawners.values())
+
+
+async def _end(app: Any, row: orm.User, why: str = "is no longer a member") -> bool:
     """End what a removed member holds; whether there was anything."""
     user = app.users[row.id]
     running = [name for name, spawner in user.spawners.items() if spawner.active and spawner.pending is None]
     if not running and not row.api_tokens and not row.groups:
         return False
-    app.log.warning("%r is no longer a member: ending the login and %d server(s)", row.name, len(running))
+    app.log.warning("%r %s: ending the login and %d server(s)", row.name, why, len(running))
     for token in list(row.api_tokens):
         app.db.delete(token)
     row.cookie_id = new_token()

@@ -7,7 +7,7 @@ from datetime import date, datetime
 from enum import StrEnum
 
 from coursewarehub.model.course import Course, CourseState, Dates
-from coursewarehub.model.login import DummyAuthentication
+from coursewarehub.model.login import AccountsAuthentication, DummyAuthentication
 from coursewarehub.model.lti import LtiAuthentication
 from coursewarehub.model.names import valid_name
 from coursewarehub.model.roles import Role
@@ -23,12 +23,14 @@ class Reason(StrEnum):
 
     MEMBER = "You are a member of this course."
     STRANGER = "This course lets people choose a name."
+    ACCOUNT = "You have an account in this course."
     GROUP = "One of your groups takes part in this course."
     LAUNCH = "Your learning platform says what you are in this course."
     EVERYONE = "This course is for everybody who can log in here."
     INVALID_NAME = "This is not a valid user name."
     NO_ROLE = "Your learning platform does not say what you are in this course: ask your instructor."
     NOT_A_MEMBER = "You are not a member of this course."
+    NO_ACCOUNT = "Your account in this course has ended. Ask your instructor."
     OTHERWISE = "This course no longer lets people in that way. Please sign in again."
     DRAFT = "This course is not published yet."
     CLOSED = "This course is closed."
@@ -93,7 +95,8 @@ def decide(course: Course, name: str, *, now: datetime, arrival: Arrival | None 
     """Decide whether the user `name` may enter `course` at `now`.
 
     `arrival` is how they last logged in, if that is known: without it groups count for nothing. The list of members
-    wins over groups, and groups over `everyone`. A date without a time is a day in the time zone of `now`. Raises
+    wins over groups, and groups over `everyone`; an account of the course's own that has ended
+    wins over everything. A date without a time is a day in the time zone of `now`. Raises
     ValueError when `now` has no time zone.
     """
     if now.tzinfo is None:
@@ -104,6 +107,8 @@ def decide(course: Course, name: str, *, now: datetime, arrival: Arrival | None 
         return Decision(False, None, Reason.INVALID_NAME)
     if arrival is not None and course.login(arrival.identity.registration) is None:
         return Decision(False, None, Reason.OTHERWISE)
+    if arrival is not None and _has_ended(course, arrival):
+        return Decision(False, None, Reason.NO_ACCOUNT)
     role, granted = (listed, Reason.MEMBER) if listed is not None else _by_login(course, arrival)
     if course.state is CourseState.ARCHIVED:
         return Decision(False, listed, Reason.ARCHIVED)
@@ -122,6 +127,8 @@ def _by_login(course: Course, arrival: Arrival | None) -> tuple[Role | None, Rea
         return None, Reason.NOT_A_MEMBER
     if isinstance(login, LtiAuthentication):
         return _by_launch(login, arrival)
+    if isinstance(login, AccountsAuthentication):
+        return _account_role(arrival), Reason.ACCOUNT
     by_group = login.roles.role_of(arrival.groups)
     if by_group is not None:
         return by_group, Reason.GROUP
@@ -133,6 +140,17 @@ def _by_launch(login: LtiAuthentication, arrival: Arrival) -> tuple[Role | None,
     if launched is not None:
         return launched, Reason.LAUNCH
     return (Role(login.everyone), Reason.EVERYONE) if login.everyone else (None, Reason.NO_ROLE)
+
+
+def _has_ended(course: Course, arrival: Arrival) -> bool:
+    """Whether somebody has come by an account of the course's own that is none any more."""
+    own = course.accounts is not None and course.accounts.name == arrival.identity.registration
+    return own and _account_role(arrival) is None
+
+
+def _account_role(arrival: Arrival) -> Role | None:
+    """The role of somebody with an account of the course's own, which is their only group; none when it has ended."""
+    return next((role for role in Role if role in arrival.groups), None)
 
 
 def _obstacle(course: Course, now: datetime) -> Reason | None:

@@ -11,6 +11,7 @@ from coursewarehub.model.course import Course, CourseState
 from coursewarehub.model.database import DATABASE_URL, is_database_url
 from coursewarehub.model.login import DummyAuthentication, LdapProvider, ProviderAuthentication, provider_secrets
 from coursewarehub.model.lti import Lti11Provider, Lti13Provider, LtiAuthentication, LtiPlatform
+from coursewarehub.model.mail import Mail
 from coursewarehub.model.networks import capacity, course_network, courses_that_fit
 from coursewarehub.model.problems import ConfigurationError, Problem, quoted
 from coursewarehub.model.secret import SecretRef
@@ -32,6 +33,8 @@ def site_problems(
     if isinstance(site.database.url, SecretRef):
         yield from _database_problems(root, site.database.url, source, os.environ if environ is None else environ)
     yield from _login_problems(root, site, source, os.environ if environ is None else environ)
+    if site.mail is not None:
+        yield from _mail_problems(root, site, site.mail, source, os.environ if environ is None else environ)
     if isinstance(site.spawner, ContainerSpawner):
         yield from _pool_problems(site.spawner, courses, source)
         yield from _port_problems(site.edge.port, site.spawner, source)
@@ -88,7 +91,7 @@ def login_problems(site: Site, course: Course, source: Source) -> Iterator[Probl
         place = course.login_key(login)
         if isinstance(login, DummyAuthentication):
             yield from _workshop_problems(site, login, place, source)
-        else:
+        elif isinstance(login, ProviderAuthentication):
             yield from _provider_problems(site, login, place, source)
 
 
@@ -180,6 +183,16 @@ def provider_problems(
         if site.mode == "production" and url.startswith("http:"):
             message = f"{quoted(url)} is not encrypted, which production mode refuses"
             yield source.problem((*path, key), message, f"{who} has an `https://` address")
+
+
+def _mail_problems(root: Path, site: Site, mail: Mail, source: Source, environ: Mapping[str, str]) -> Iterator[Problem]:
+    """Why no mail can be sent, or not as it should be."""
+    if mail.password is not None:
+        yield from _unresolved(root, mail.password, ("mail", "password"), source, environ)
+    here = mail.host in {"localhost", "127.0.0.1", "::1"}
+    if site.mode == "production" and mail.tls == "none" and not here:
+        message = "`mail.tls: none` sends links to passwords unencrypted, which production mode refuses"
+        yield source.problem(("mail", "tls"), message, "remove it, or use `tls`")
 
 
 def _folder_problems(root: Path, content: Content, folder: str, source: Source) -> Iterator[Problem]:

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from coursewarehub.model.content import Content
-from coursewarehub.model.login import Authentication, DummyAuthentication, Login
+from coursewarehub.model.login import AccountsAuthentication, Authentication, DummyAuthentication, Login
 from coursewarehub.model.resources import Resources
 from coursewarehub.model.roles import Role
 from coursewarehub.model.spawner import Placement
@@ -195,6 +195,11 @@ class Course(Settings):
     def workshop(self) -> DummyAuthentication | None:
         """The login with a shared password, if the course has one."""
         return next((login for login in self.logins if isinstance(login, DummyAuthentication)), None)
+
+    @property
+    def accounts(self) -> AccountsAuthentication | None:
+        """The login with passwords of people's own, if the course has it."""
+        return next((login for login in self.logins if isinstance(login, AccountsAuthentication)), None)
 
     def login(self, name: str) -> Login | None:
         """The way to log in of this name, if the course has it."""

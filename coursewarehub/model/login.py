@@ -14,10 +14,11 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Tag, model_validator
 
 from coursewarehub.model.lti import Lti11Provider, Lti13Provider, LtiAuthentication
+from coursewarehub.model.mail import Mail
 from coursewarehub.model.provider import ProviderName, ProviderSettings
 from coursewarehub.model.roles import Role
 from coursewarehub.model.secret import SecretRef, SecretReference
-from coursewarehub.model.values import Expect, PlainPath, Settings, refusal, web_url
+from coursewarehub.model.values import Expect, LimitedDuration, PlainPath, Settings, Title, refusal, web_url
 
 # --- what a course says ------------------------------------------------------------------------
 
@@ -39,6 +40,27 @@ class DummyAuthentication(Settings):
     self_chosen_names: bool = Field(
         False,
         description="With `true` anybody who knows the password may choose a name and enter as a student.",
+    )
+
+    @property
+    def name(self) -> str:
+        """What this way of logging in is called in the course."""
+        return self.method
+
+
+class AccountsAuthentication(Settings):
+    """People of this course alone, each with a password of their own, whom somebody has invited."""
+
+    method: Literal["accounts"] = Field(
+        description="How people log in; `accounts` asks for a name and the password that goes with it in this course."
+    )
+    title: Title | None = Field(
+        None,
+        description="What people call their account here, for the login page; one text, or one per language.",
+        examples=["Summer school account"],
+    )
+    invitation: LimitedDuration = Field(
+        14 * 86400, description="How long an invitation can be used; it is a link that works once."
     )
 
     @property
@@ -98,10 +120,11 @@ class ProviderAuthentication(Settings):
         return self.use or self.method
 
 
-Login = DummyAuthentication | ProviderAuthentication | LtiAuthentication
+Login = DummyAuthentication | AccountsAuthentication | ProviderAuthentication | LtiAuthentication
 
 _OneLogin = Annotated[
     Annotated[DummyAuthentication, Tag("dummy")]
+    | Annotated[AccountsAuthentication, Tag("accounts")]
     | Annotated[ProviderAuthentication, Tag("ldap")]
     | Annotated[LtiAuthentication, Tag("lti13")],
     Field(discriminator="method"),
@@ -389,12 +412,18 @@ def provider_secrets(provider: Provider) -> Iterator[tuple[str, SecretRef]]:
             yield key, reference
 
 
-def used_secrets(providers: Mapping[str, Provider], logins: Iterable[Login]) -> Iterator[SecretRef]:
-    """Yield every reference to a secret that a course with these logins needs for them."""
+def used_secrets(
+    providers: Mapping[str, Provider], logins: Iterable[Login], mail: Mail | None = None
+) -> Iterator[SecretRef]:
+    """Yield every reference to a secret that a course with these logins needs for them; `mail` is the site's."""
     for login in logins:
         if isinstance(login, DummyAuthentication):
             if login.password is not None:
                 yield login.password
+            continue
+        if isinstance(login, AccountsAuthentication):
+            if mail is not None and mail.password is not None:
+                yield mail.password
             continue
         provider = providers.get(login.name)
         formerly = providers.get(getattr(provider, "formerly", None) or "")

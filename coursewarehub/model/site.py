@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from coursewarehub.model.database import DatabaseUrl
 from coursewarehub.model.login import Provider
 from coursewarehub.model.lti import repeated_platform
+from coursewarehub.model.mail import Mail
 from coursewarehub.model.provider import PROVIDER_NAME
 from coursewarehub.model.spawner import LocalSpawner, Spawner
 from coursewarehub.model.values import (
@@ -183,10 +184,17 @@ class Audit(Settings):
     )
 
 
+OWN_METHODS = frozenset({"dummy", "accounts"})
+"""Methods that need no provider."""
+
+
 def _provider_names(value: dict[str, Provider]) -> dict[str, Provider]:
     for name in value:
-        if re.fullmatch(PROVIDER_NAME, name) is None or name == "dummy":
-            hint = "a name has 1 to 31 lower-case letters, digits and dashes, starts with a letter, and is not `dummy`"
+        if re.fullmatch(PROVIDER_NAME, name) is None or name in OWN_METHODS:
+            hint = (
+                "a name has 1 to 31 lower-case letters, digits and dashes, starts with a letter, "
+                "and is not `dummy` or `accounts`"
+            )
             raise refusal("cannot be the name of a provider", at=(name,), hint=hint)
     if (twice := repeated_platform(value)) is not None:
         name, earlier = twice
@@ -220,4 +228,9 @@ class Site(Settings):
         "that courses may use.",
     )
     audit: Audit = Field(Audit(), description="What is kept of who logged in, was refused, changed or removed.")
+    mail: Mail | None = Field(
+        None,
+        description="The server that sends mail; without it people of a course ask their instructor for a new "
+        "password.",
+    )
     spawner: Spawner = Field(LocalSpawner(), description="What runs the learners' servers.")

@@ -335,7 +335,7 @@ class SiteProcess:
         references = [
             reference
             for course in self._loaded.courses.values()
-            for reference in used_secrets(self.site.login, course.logins)
+            for reference in used_secrets(self.site.login, course.logins, self.site.mail)
         ]
         secrets = [
             self.folders.root / reference.name
@@ -447,7 +447,7 @@ class SiteProcess:
 
     def _fingerprint(self, course: Course) -> str:
         files = extra_files(self.folders.root)
-        for secret in (*used_secrets(self.site.login, course.logins), self.site.database.url):
+        for secret in (*used_secrets(self.site.login, course.logins, self.site.mail), self.site.database.url):
             if isinstance(secret, SecretRef) and secret.kind == "file":
                 files.append(self.folders.root / secret.name)
         network = self._network_of(course)
@@ -513,7 +513,7 @@ class SiteProcess:
             "HOME": str(folders.state),
             **passed_on(self.site),
         }
-        for secret in used_secrets(self.site.login, self._loaded.courses[course_id].logins):
+        for secret in used_secrets(self.site.login, self._loaded.courses[course_id].logins, self.site.mail):
             if secret.kind == "env":
                 environment[secret.name] = os.environ.get(secret.name, "")
         return StartRequest(

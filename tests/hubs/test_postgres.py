@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 import requests
+from support.accounts import Clock, Invited, check_store
 from support.postgres import PASSWORD, Postgres, postgres
 from support.sites import RunningSite, eventually
 from support.students import Student
 
+from coursewareauthenticator.accounts.store import AccountBook
 from coursewarehub.state.databases import DatabaseFailed, PostgresDatabase
 
 pytestmark = pytest.mark.slow
@@ -92,13 +94,26 @@ def test_what_the_operator_is_told(started: Postgres) -> None:
     assert PostgresDatabase(started.url(), "never").has_servers()
 
 
-def site_on(server: Postgres, make_site: MakeSite) -> RunningSite:
+@pytest.mark.parametrize("name", sorted(check_store))
+def test_accounts(server: Postgres, name: str) -> None:
+    database = PostgresDatabase(server.url(), name.replace("_", "-")[:40])
+    database.prepare()
+    clock = Clock()
+    book = AccountBook(database.url, clock)
+    try:
+        check_store[name](book, clock)
+    finally:
+        book.close()
+
+
+def site_on(server: Postgres, make_site: MakeSite, start: bool = True) -> RunningSite:
     site = make_site(database={"url": "file:secrets/database"}, hubs={"sleep_after": "1s"})
     secret = site.folder.root / "secrets" / "database"
     secret.parent.mkdir()
     secret.write_text(server.url(database=f"site{site.folder.port}") + "\n")
     secret.chmod(0o600)
-    site.start()
+    if start:
+        site.start()
     return site
 
 
@@ -116,6 +131,25 @@ def test_class_on_postgresql(server: Postgres, make_site: MakeSite) -> None:
     for written in (site.folder.root / "state").rglob("*"):
         if written.is_file():
             assert PASSWORD not in written.read_text(errors="replace"), written
+
+
+@pytest.mark.long
+def test_accounts_before_the_hub_and_beside_it(server: Postgres, make_site: MakeSite) -> None:
+    """The command line makes table and database; the hub finds them, and both write."""
+    site = site_on(server, make_site, start=False)
+    accounts = {"authentication": {"method": "accounts"}, "members": {"owners": ["ada"]}}
+    site.folder.add_course("alpha", **accounts)
+    invite = ("course", "members", "alpha", "invite")
+    link = site.cli(*invite, "sam").stdout.strip()
+    site.start()
+    sam = Invited(site, "alpha", "sam")
+    assert "Your password is set" in sam.choose(link).text
+    assert sam.login(follow=False).status_code == 302
+    kim = Invited(site, "alpha", "kim")
+    assert "Your password is set" in kim.choose(site.cli(*invite, "kim").stdout.strip()).text
+    site.cli("course", "members", "alpha", "disable", "sam")
+    eventually(lambda: "/hub/login" in sam.session.get(f"{sam.base}hub/home", timeout=20).url, 60, every=1)
+    assert kim.login(follow=False).status_code == 302
 
 
 def test_hub_whose_servers_run_wakes_with_the_site(server: Postgres, make_site: MakeSite) -> None:

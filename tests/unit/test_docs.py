@@ -20,6 +20,7 @@ import yaml
 from coursewarehub.cli import NOUNS, build_parser
 from coursewarehub.cli.status import not_running
 from coursewarehub.hub.assembly import PARTS, SCOPES, SERVICE_SCOPES
+from coursewarehub.hub.places import PEOPLE_SCOPE
 from coursewarehub.model import Course, Role, check_site, decide, load_site
 from coursewarehub.model.load import parse_course
 from coursewarehub.model.platforms import parse_platform
@@ -387,6 +388,7 @@ NEEDED = {
     "read the course log": {READ_AUDIT},
     "open another person's server": {"access:servers"},
     "add people, change roles": {"admin:users", "admin:groups", "groups"},
+    "invite people and manage their accounts": {PEOPLE_SCOPE},
     "stop the hub": {"shutdown"},
 }
 

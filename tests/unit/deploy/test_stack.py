@@ -257,9 +257,11 @@ def test_new_content_is_another_secret() -> None:
 
 def test_every_reference_is_found() -> None:
     courses = [course("one", **password("file:a")), course("two", **password("env:B")), course("three")]
-    found = references(site(database={"url": "file:db"}), courses)
+    mail = {"host": "smtp.example.org", "sender": "a@example.org", "user": "a", "password": "file:mail"}
+    found = references(site(database={"url": "file:db"}, mail=mail), courses)
     assert [(course_id, str(reference)) for course_id, _, reference in found] == [
         ("", "file:db"),
+        ("", "file:mail"),
         ("one", "file:a"),
         ("two", "env:B"),
     ]

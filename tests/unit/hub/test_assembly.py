@@ -311,6 +311,7 @@ def test_pages() -> None:
             "description": course.description,
             "language": "fr",
             "logins": [{"name": "dummy", "kind": "workshop", "title": None, "self_chosen_names": False}],
+            "people": "",
         },
         "engine": None,
         "site_title": site.title,

@@ -10,7 +10,7 @@ import sys
 import coursewarehub.hub.warm
 from coursewarehub.hub.main import CourseHub
 CourseHub()
-print(*sorted({"ldap3", "oauthenticator", "jwt", "docker"} & set(sys.modules)))
+print(*sorted({"ldap3", "oauthenticator", "jwt", "docker", "argon2", "smtplib"} & set(sys.modules)))
 """
 
 

@@ -29,6 +29,13 @@ COURSE = "id: demo\ntitle: Demo\n"
         (LDAP.replace("ldaps://ldap.example.org", "https://x"), 5, "must be a URL such as `ldaps://ldap.example.org`"),
         (LDAP.replace("ldaps:", "ldap:") + DN + "    starttls: false\n", 7, "which production mode refuses"),
         (LDAP.replace("  ldap:\n", "  dummy:\n") + DN, 3, "cannot be the name of a provider"),
+        (LDAP.replace("  ldap:\n", "  accounts:\n") + DN, 3, "cannot be the name of a provider"),
+        ("mail: {host: a.org, sender: a@b.org, tls: none}\n", 2, "which production mode refuses"),
+        ("mail: {host: a.org, sender: nobody}\n", 2, "`mail.sender` must be an e-mail address"),
+        ("mail: {host: a.org, sender: a@b.org, user: x}\n", 2, "needs both or none of `user` and `password`"),
+        ("mail: {host: a.org, sender: a@b.org, user: x, password: hunter2}\n", 2, "must be `file:PATH` or `env:NAME`"),
+        ("mail: {host: a.org, sender: a@b.org, user: x, password: 'file:s'}\n", 2, "secret file `s` does not exist"),
+        ("mail: {host: 'a b', sender: a@b.org}\n", 2, "must be the name or address of a mail server"),
         ("login: {x: {method: kerberos}}\n", 2, "`login.x.method` must be one of `ldap`, `oidc`"),
         ("login: {x: {server: a}}\n", 2, "`login.x.method` is missing"),
         (OIDC, 7, "the secret file `s` does not exist"),
@@ -57,6 +64,9 @@ def test_a36_b09_broken_login(site: Any, monkeypatch: pytest.MonkeyPatch, text: 
         ("authentication: {method: oidc, use: ldap}\n", 3, "is for `ldap`, not for `oidc`"),
         ("authentication:\n  - method: ldap\n  - method: dummy\n", 5, "which production mode refuses"),
         ("authentication:\n  - method: ldap\n  - {method: oidc, use: ldap}\n", 5, "repeats `ldap`"),
+        ("authentication:\n  - method: accounts\n  - method: accounts\n", 5, "repeats `accounts`"),
+        ("authentication: {method: accounts, invitation: never}\n", 3, "must be a duration such as"),
+        ("authentication: {method: accounts, roles: {}}\n", 3, "`roles` goes with `method: ldap`"),
     ],
 )
 def test_a36_b10_broken_use_of_a_login(site: Any, monkeypatch: Any, text: str, line: int, telling: str) -> None:

@@ -12,11 +12,17 @@ from typing import Any
 import pytest
 from jinja2 import Environment
 
+from coursewareauthenticator.accounts.people import Account, Person, State
+from coursewareauthenticator.accounts.plan import Change, Plan
+from coursewareauthenticator.accounts.roster import NAME_FORMULA, Roster
+from coursewareauthenticator.accounts.sentences import say
 from coursewarehub.engine.states import Reason
+from coursewarehub.hub import places
 from coursewarehub.hub.audit.page import Question, days_of
 from coursewarehub.hub.audit.sentences import KINDS
 from coursewarehub.hub.localisation import REFUSALS, Localisation, request_language
 from coursewarehub.i18n import LANGUAGES, NAMES, translations
+from coursewarehub.model import Role
 from coursewarehub.model.access import Reason as Decided
 from coursewarehub.state.audit import Entry
 from coursewarespawner import messages
@@ -52,6 +58,8 @@ def values(template: str, text: str, language: str = "en") -> dict[str, Any]:
         "login_error": text,
         "username": text,
     }
+    person = Person(text, text, "a@example.org", Role.STUDENT, (text,))
+    said = say(NAME_FORMULA, name=text)
     failed = {"spawn_url": f"{HUB}spawn/ada", "failed": True, "failed_message": text, "server_name": ""}
     table: dict[str, dict[str, Any]] = {
         "home.html": home,
@@ -93,7 +101,44 @@ def values(template: str, text: str, language: str = "en") -> dict[str, Any]:
             "next_url": "/x",
             "code": text,
         },
-    }
+        "password.html": {"places": places, "person": person, "wrong": [said], "shortest": 10, "mail": True},
+        "password_forgotten.html": {"places": places, "mail": True, "sent": False},
+        "people.html": {
+            "places": places,
+            "lines": [
+                SimpleNamespace(
+                    name=text, role=role, by_file=True, seen="2026-04-01", may_change=role is not Role.OWNER,
+                    account=Account(person, state, 0, 1) if state else None,
+                )
+                for role, state in zip(Role, (*State, None, None), strict=True)
+            ],
+            "links": [(text, "https://example.org/x", 1)],
+            "notes": [said],
+            "wrong": [said],
+            "roles": list(Role),
+            "encodings": ["utf-8", "cp932", "latin-1"],
+            "everybody": 11,
+            "wanted": text,
+            "more": 3,
+            "now": 0,
+        },
+        "people_import.html": {
+            "places": places,
+            "roster": Roster(encoding="utf-8", text=text),
+            "plan": Plan((person,), (Change(person, person),), 1),
+            "mistakes": [],
+            "notes": [said],
+            "wrong": [],
+            "most": 200,
+        },
+        "people_imported.html": {
+            "places": places,
+            "plan": Plan((person,), (), 0, (said,)),
+            "links": [(text, "https://example.org/x")],
+            "more": 3,
+            "file": "eA==",
+        },
+    }  # fmt: skip
     return table[template]
 
 
@@ -101,6 +146,7 @@ TEMPLATE_NAMES = (
     "home.html", "login.html", "spawn_pending.html", "stop_pending.html", "not_running.html", "error.html",
     "404.html", "logout.html", "oauth.html", "audit.html", "admin.html", "token.html", "spawn.html",
     "accept-share.html",
+    "password.html", "password_forgotten.html", "people.html", "people_import.html", "people_imported.html",
 )  # fmt: skip
 
 
@@ -132,7 +178,9 @@ def page(
 
 def test_every_template_is_tested() -> None:
     ours = {file.name for file in Path(TEMPLATES).glob("*.html")}
-    assert ours == {*TEMPLATE_NAMES, "page.html", "language_switch.html", "lti.html"}  # test_lti_page.py
+    assert ours == {
+        *TEMPLATE_NAMES, "page.html", "language_switch.html", "lti.html", "people_roles.html"  # lti: test_lti_page.py
+    }  # fmt: skip
     upstream = {file.name for file in Path(UPSTREAM).glob("*.html")}
     assert upstream <= ours, "JupyterHub has a page that we do not know"
 
@@ -175,7 +223,10 @@ def test_no_english_is_left(template: str, language: str) -> None:
     upstream = {
         "JupyterHub requires JavaScript.", "Please enable it to proceed.", "Error", "OK", "The error",
     }  # fmt: skip
-    names = {*NAMES.values(), "00:00:00", "Qwerty", "Applies to Qwerty.", "Qwerty Applies to Qwerty.", "· Qwerty"}
+    data = {"a@example.org", "https://example.org/x", "2026-04-01", "UTF-8", "Shift_JIS (CP932)", "Latin-1 (CP1252)"}
+    names = {
+        *NAMES.values(), *data, "00:00:00", "Qwerty", "Applies to Qwerty.", "Qwerty Applies to Qwerty.", "· Qwerty"
+    }  # fmt: skip
     english = set(page(template, staff=True).texts) - upstream - names
     same = english & set(page(template, language, staff=True).texts)
     assert not {text for text in same if not text.startswith(("Participants", "Code "))}
@@ -563,7 +614,9 @@ def test_a_known_message_is_translated() -> None:
 
 
 def test_every_refusal_is_known() -> None:
-    granted = {Decided.MEMBER, Decided.STRANGER, Decided.GROUP, Decided.LAUNCH, Decided.EVERYONE}
+    granted = {
+        Decided.MEMBER, Decided.STRANGER, Decided.ACCOUNT, Decided.GROUP, Decided.LAUNCH, Decided.EVERYONE
+    }  # fmt: skip
     assert set(REFUSALS) == {str(reason) for reason in Decided if reason not in granted}
 
 
