@@ -161,6 +161,7 @@ class CourseHub(JupyterHub):
             told = PeriodicCallback(self._recorder.flush, 10_000)
             self._periodic_callbacks["audit"] = told
             told.start()
+            self._sink.start()
             self._telling = asyncio.ensure_future(self._tell_state(self.audit, self._recorder, self._sink.book))
         if self.sleep_after > 0:
             watch = PeriodicCallback(self._sleep_if_idle, min(1.0, self.sleep_after / 4) * 1000)

@@ -88,7 +88,10 @@ def logged_in(site: RunningSite, *names: str, course: str = "alpha") -> list[Stu
 def test_who_did_what_to_whom_is_told(shared: RunningSite) -> None:
     site = shared
     ada, sam, _ = logged_in(site, "ada", "sam", "kim")
-    assert Student(site, "alpha", "eve").login().status_code == 403
+    eve = Student(site, "alpha", "eve")
+    # A06: what somebody claims of where they come from counts for nothing behind the front door.
+    eve.session.headers.update({"X-Forwarded-For": "203.0.113.9", "X-Real-Ip": "203.0.113.9"})
+    assert eve.login().status_code == 403
     assert api(ada, "POST", "users/sam/server").status_code in {201, 202}
     assert api(ada, "POST", "users/ada/tokens", json={"note": "a note"}).status_code == 201
     assert api(sam, "POST", "users/sam/tokens", json={}).status_code == 201

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import signal
 import tempfile
+import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import requests
 from support.accounts import Clock, Invited, check_store
+from jupyter_events import EventLogger
 from support.postgres import PASSWORD, Postgres, postgres
 from support.sites import RunningSite, eventually
 from support.students import Student
 
 from coursewareauthenticator.accounts.store import AccountBook
+from coursewarehub.hub.audit.recorder import Recorder, register_schemas
+from coursewarehub.hub.audit.sink import AuditSink
+from coursewarehub.state.audit import AuditBook, Keeping, Wanted
 from coursewarehub.state.databases import DatabaseFailed, PostgresDatabase
+from coursewarehub.wire import audit
 
 pytestmark = pytest.mark.slow
 MakeSite = Callable[..., RunningSite]
@@ -170,3 +178,33 @@ def test_visitors_wait_for_a_database_server_that_is_down(started: Postgres, mak
     assert "the database server cannot be used" in site.hub("alpha")["reason"]
     started.start()
     eventually(lambda: requests.get(site.course_url("alpha"), timeout=20).status_code == 200, 20, every=0.2)
+
+
+def test_f12_events_of_the_audit_wait_while_the_database_is_away(started: Postgres) -> None:
+    database = PostgresDatabase(started.url(), "audit")
+    database.prepare()
+    book = AuditBook(database.url, Keeping(rows=1000))
+    sink = AuditSink(book, "alpha", logging.getLogger("test"))
+    log = EventLogger(handlers=[])
+    register_schemas(log)
+    log.register_handler(sink)
+    sink.start()
+    tell = Recorder(log.emit, "alpha", logging.getLogger("test"))
+
+    def told() -> list[str]:
+        return [entry.person for entry in reversed(AuditBook(database.url).newest(Wanted(person="p")))]
+
+    tell(audit.login_succeeded("p0", method="ldap", role="student"))
+    eventually(lambda: told() == ["p0"])
+    assert started.process is not None
+    started.process.send_signal(signal.SIGQUIT)
+    started.process.wait(timeout=30)
+    for number in range(1, 6):
+        tell(audit.login_succeeded(f"p{number}", method="ldap", role="student"))
+    time.sleep(0.5)
+    started.start()
+    eventually(lambda: told() == [f"p{number}" for number in range(6)], 20)
+    book.remember("state", "open")
+    assert book.fact("state") == "open" and book.prune(datetime.now(UTC) + timedelta(days=400)) == 0
+    assert AuditBook(database.url, Keeping(days=1)).prune(datetime.now(UTC) + timedelta(days=2)) == 6
+    sink.close()

@@ -40,6 +40,7 @@ class AuditSink(logging.Handler):
         log: Any,
         write_line: Callable[[str], None] | None = None,
         most_waiting: int = MOST_WAITING,
+        prune_seconds: float = _PRUNE_SECONDS,
     ) -> None:
         super().__init__()
         self.book = book
@@ -47,6 +48,7 @@ class AuditSink(logging.Handler):
         self._log = log
         self._write_line = write_line
         self._most = most_waiting
+        self._prune_seconds = prune_seconds
         self._waiting: deque[tuple[Entry, str]] = deque()
         self._lost = 0
         self._ending = False
@@ -68,9 +70,12 @@ class AuditSink(logging.Handler):
                 return
             self._waiting.append((entry, line))
             self._news.notify()
-            if self._thread is None and not self._ending:
-                self._thread = threading.Thread(target=self._work, name="audit", daemon=True)
-                self._thread.start()
+
+    def start(self) -> None:
+        """Start the thread, which forgets what is too old at once and every hour; not before the process is forked."""
+        with self._news:
+            self._thread = threading.Thread(target=self._work, name="audit", daemon=True)
+            self._thread.start()
 
     def close(self) -> None:
         """Write what is left, for a few seconds at most; then it goes to the log."""
@@ -94,18 +99,21 @@ class AuditSink(logging.Handler):
     def _work(self) -> None:
         """The thread: what is at the head of the queue is taken away once it is in the database."""
         pause = 0.0
+        self._prune()
         while True:
             with self._news:
-                while not (self._waiting or self._lost or self._ending):
-                    self._news.wait(_PRUNE_SECONDS)
+                if not (self._waiting or self._lost or self._ending):
+                    self._news.wait(self._prune_seconds)
                 if pause and not self._ending:
                     self._news.wait_for(lambda: self._ending, pause)
                 some = [self._waiting[index] for index in range(min(_AT_ONCE, len(self._waiting)))]
                 lost = self._lost
                 last_try = self._ending
             if not some and not lost:
-                return
-            if self._written(some, lost):
+                if last_try:
+                    return
+                self._prune()
+            elif self._written(some, lost):
                 pause = 0.0
                 self._prune()
             elif last_try:
@@ -147,7 +155,7 @@ class AuditSink(logging.Handler):
 
     def _prune(self) -> None:
         now = time.monotonic()
-        if now - self._pruned < _PRUNE_SECONDS:
+        if now - self._pruned < self._prune_seconds:
             return
         self._pruned = now
         try:

@@ -175,6 +175,7 @@ def until(check: Any, seconds: float = 5.0) -> None:
 def test_a_slow_database_keeps_nobody_waiting_and_a_drop_is_told() -> None:
     book = Book()
     sink = AuditSink(book, "alpha", logging.getLogger("test"), most_waiting=50)  # type: ignore[arg-type]
+    sink.start()
     tell = Recorder(eventlog(sink).emit, "alpha", logging.getLogger("test"))
     book.gate.clear()
     tell(audit.login_succeeded("first", method="ldap", role="student"))
@@ -196,6 +197,7 @@ def test_what_cannot_be_written_until_the_end_goes_to_the_log(caplog: pytest.Log
     book = Book()
     book.broken = True
     sink = AuditSink(book, "alpha", logging.getLogger("test"))  # type: ignore[arg-type]
+    sink.start()
     Recorder(eventlog(sink).emit, "alpha", logging.getLogger("test"))(
         audit.login_succeeded("sam", method="ldap", role="student")
     )
@@ -205,10 +207,30 @@ def test_what_cannot_be_written_until_the_end_goes_to_the_log(caplog: pytest.Log
     assert "hunter2" not in caplog.text
 
 
+def test_what_is_old_is_forgotten_at_the_start_and_then_again_although_nothing_happens() -> None:
+    pruned: list[datetime] = []
+    book = SimpleNamespace(prune=pruned.append, close=lambda: None)
+    sink = AuditSink(book, "alpha", logging.getLogger("test"), prune_seconds=0.05)  # type: ignore[arg-type]
+    sink.start()
+    until(lambda: len(pruned) > 3)
+    sink.close()
+
+
+def test_what_happens_before_the_hub_listens_is_kept() -> None:
+    book = Book()
+    sink = AuditSink(book, "alpha", logging.getLogger("test"))  # type: ignore[arg-type]
+    tell = Recorder(eventlog(sink).emit, "alpha", logging.getLogger("test"))
+    tell(audit.login_succeeded("sam", method="ldap", role="student"))
+    sink.start()
+    sink.close()
+    assert [each.person for each in book.rows] == ["sam"]
+
+
 def test_it_goes_on_when_the_database_is_back() -> None:
     book = Book()
     book.broken = True
     sink = AuditSink(book, "alpha", logging.getLogger("test"))  # type: ignore[arg-type]
+    sink.start()
     tell = Recorder(eventlog(sink).emit, "alpha", logging.getLogger("test"))
     tell(audit.login_succeeded("sam", method="ldap", role="student"))
     time.sleep(0.1)
@@ -222,6 +244,7 @@ def test_f15_many_at_once_reach_a_real_database_in_order_and_lines_too(tmp_path:
     book = AuditBook(f"sqlite:///{tmp_path}/hub.sqlite")
     file = tmp_path / "audit.jsonl"
     sink = AuditSink(book, "alpha", logging.getLogger("test"), line_writer(str(file), None))
+    sink.start()
     tell = Recorder(eventlog(sink).emit, "alpha", logging.getLogger("test"))
     times = []
     for number in range(2000):
@@ -243,6 +266,7 @@ def test_f15_many_at_once_reach_a_real_database_in_order_and_lines_too(tmp_path:
 def test_events_of_others_are_not_ours(tmp_path: Path) -> None:
     book = AuditBook(f"sqlite:///{tmp_path}/hub.sqlite")
     sink = AuditSink(book, "alpha", logging.getLogger("test"))
+    sink.start()
     log = eventlog(sink)
     log.register_event_schema(
         {"$id": "https://example.org/x", "version": "1", "type": "object", "properties": {"a": {"type": "string"}}}
