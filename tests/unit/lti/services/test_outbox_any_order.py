@@ -138,7 +138,7 @@ STEPS = st.lists(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(STEPS, st.booleans())
 def test_any_order_of_faults_and_crashes_ends_with_the_newest_grade(steps: list[str], scores: bool) -> None:
     world = World(scores)

@@ -143,7 +143,7 @@ FAULTS = st.sampled_from(
 
 # Without shrinking, which would take minutes against the clock.
 @settings(
-    max_examples=8,
+    max_examples=6,
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture],
@@ -551,10 +551,10 @@ asyncio.run(main())
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [1])
-def test_f01_killed_at_any_moment_no_grade_is_lost_or_overtaken(seed: int, engine: Engine, url: str) -> None:
+@pytest.mark.parametrize("rounds", [4, pytest.param(60, marks=pytest.mark.long)])
+def test_f01_killed_at_any_moment_no_grade_is_lost_or_overtaken(rounds: int, engine: Engine, url: str) -> None:
     """Two hubs on one database are killed again and again while grades change."""
-    chance = random.Random(seed)
+    chance = random.Random(rounds)
     start = time.time()
     use_write_ahead_log()
     outbox = Outbox(engine, clock=lambda: start + (time.time() - start) * 60)
@@ -575,14 +575,16 @@ def test_f01_killed_at_any_moment_no_grade_is_lost_or_overtaken(seed: int, engin
 
     async def steps() -> None:
         async with fake_platform("canvas", students=set(students)) as platform:
-            platform.faults["scores"].extend(chance.choices(["", "cut", "500-after", "500", "cut-before"], k=60))
+            platform.faults["scores"].extend(
+                chance.choices(["", "cut", "500-after", "500", "cut-before"], k=15 * rounds)
+            )
             workers = list(await asyncio.gather(worker(platform.port), worker(platform.port)))
             try:
-                for number in range(1, 7):
+                for number in range(1, rounds + 1):
                     for student in students:
-                        newest[student] = number * 10
+                        newest[student] = number
                         await asyncio.to_thread(
-                            outbox.put, student, platform.target(student), Grade(number * 10, 100, version=number)
+                            outbox.put, student, platform.target(student), Grade(number, 100, version=number)
                         )
                         await asyncio.sleep(chance.random() * 0.02)
                     if number % 2 == 0:
@@ -600,4 +602,4 @@ def test_f01_killed_at_any_moment_no_grade_is_lost_or_overtaken(seed: int, engin
                 given = [score["scoreGiven"] for score in platform.scores if score["userId"] == student]
                 assert given == sorted(given)
 
-    asyncio.run(asyncio.wait_for(steps(), 120))
+    asyncio.run(asyncio.wait_for(steps(), 250))
