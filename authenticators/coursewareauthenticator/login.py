@@ -82,7 +82,8 @@ class CoursewareLogin(CoursewareAuthenticator):
 
     async def prepare(self) -> None:
         """Read who has come before, once."""
-        await asyncio.to_thread(self.identities.open)
+        if not self.identities.is_open:
+            await asyncio.to_thread(self.identities.open)
 
     def verdict(self, name: str) -> Verdict:
         """The decision for a user name, by how its owner last logged in."""
@@ -119,7 +120,8 @@ class CoursewareLogin(CoursewareAuthenticator):
             raise HTTPError(403, str(verdict.reason))
         try:
             offered = [method.name for method in self.methods]
-            name = await asyncio.to_thread(self.identities.enter, arrival, name, offered)
+            if not self.identities.knows(arrival, name):
+                name = await asyncio.to_thread(self.identities.enter, arrival, name, offered)
         except NameTakenError:
             self.log.warning("Refused %r: the name belongs to another identity", name[:64])
             raise HTTPError(403, NAME_TAKEN) from None
