@@ -1,4 +1,4 @@
-"""A hundred thousand malformed launches: never a crash, no memory kept, no long line in the log, and real ones go on."""
+"""A hundred thousand malformed launches: no crash, no memory kept, no long line in the log, and real ones go on."""
 
 from __future__ import annotations
 
