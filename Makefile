@@ -48,6 +48,7 @@ bench: $(VENV)/dev.stamp  ## ours beside stock JupyterHub, in one run
 	$(BIN)/python -m benchmarks.hubs
 	$(BIN)/python -m benchmarks.start
 	$(BIN)/python -m benchmarks.launch_chain
+	$(BIN)/python -m benchmarks.launch
 
 bench-engines: $(VENV)/dev.stamp  ## containers beside stock JupyterHub's, on real Docker Engines; needs root
 	@tools/apt-install $(ENGINES)

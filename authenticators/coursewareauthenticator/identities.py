@@ -71,6 +71,15 @@ class IdentityBook:
                     self._arrivals[row.name] = Arrival(identity, row.username, frozenset(json.loads(row.groups)))
             self._engine = engine
 
+    @property
+    def is_open(self) -> bool:
+        """Whether there is nothing left to read."""
+        return self._engine is not None or not self._url
+
+    def knows(self, arrival: Arrival, name: str) -> bool:
+        """Whether `enter` with this arrival would find `name` and have nothing to write."""
+        return self._names.get(arrival.identity) == name and self._arrivals.get(name) == arrival
+
     def name_of(self, identity: Identity) -> str | None:
         """Return the user name that an identity has had before."""
         return self._names.get(identity)

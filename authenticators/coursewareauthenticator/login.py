@@ -110,7 +110,8 @@ class CoursewareLogin(CoursewareAuthenticator):
 
     async def prepare(self) -> None:
         """Read who has come before, once."""
-        await asyncio.to_thread(self.identities.open)
+        if not self.identities.is_open:
+            await asyncio.to_thread(self.identities.open)
 
     async def look_at_everybody(self) -> Collection[str]:
         """Take over what has changed where people are kept here; user names under which everything must end."""
@@ -182,7 +183,8 @@ class CoursewareLogin(CoursewareAuthenticator):
             raise RefusedError(name, str(verdict.reason))
         try:
             offered = [method.name for method in self.methods]
-            name = await asyncio.to_thread(self.identities.enter, arrival, name, offered)
+            if not self.identities.knows(arrival, name):
+                name = await asyncio.to_thread(self.identities.enter, arrival, name, offered)
         except NameTakenError:
             self.log.warning("Refused %r: the name belongs to another identity", name[:64])
             raise RefusedError(name, NAME_TAKEN) from None

@@ -35,7 +35,7 @@ from coursewarehub.hub.removal import EVERY_SECONDS, end_memberships
 from coursewarehub.state.audit import AuditBook, Keeping
 from coursewarehub.wire.audit import course_changed
 
-LONGEST_LOGGED: Final = 500
+LONGEST_LOGGED: Final = 300
 """Characters of an address in the log."""
 
 CONFIGURATION: Final = Path(__file__).with_name("jupyterhub_config.py")
@@ -90,10 +90,13 @@ class CourseHub(JupyterHub):
     def _note_request(self, handler: Any) -> None:
         self._last_request = time.monotonic()
         request = handler.request
+        location = handler._headers.get("Location", "")
         if "/hub/lti/" in request.path:
-            request.uri = request.path  # who comes, and from where, is in the query
-        elif len(request.uri) > LONGEST_LOGGED:
-            request.uri = f"{request.uri[:LONGEST_LOGGED]}..."
+            # Who comes, and from where, is in the query of launches and of where they are sent on.
+            request.uri, location = request.path, location.partition("?")[0]
+        request.uri = _short(request.uri)
+        if location:
+            handler._headers["Location"] = _short(location)  # the answer has gone: only the log reads it
         log_request(handler)
         if self._recorder is not None:
             try:
@@ -207,6 +210,10 @@ class CourseHub(JupyterHub):
         while server._connections and time.monotonic() < deadline:
             await asyncio.sleep(0.01)
         await server.close_all_connections()
+
+
+def _short(address: str) -> str:
+    return address if len(address) <= LONGEST_LOGGED else f"{address[:LONGEST_LOGGED]}..."
 
 
 def _another(listening: socket.socket) -> socket.socket:

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -230,6 +231,26 @@ def test_l13_06_in_a_frame_one_button(alpha: Launched) -> None:
     begun = frame.post(alpha.site.url + check.headers["Location"][1:], fields, timeout=30, allow_redirects=False)
     page = alpha.end(frame, alpha.platform.answer(begun.headers["Location"], alpha.url))
     assert page.status_code == 200 and 'action="open"' in page.text and alpha.who(frame) == ""
+
+
+def test_l13_06_a_browser_that_does_not_say_whether_it_shows_a_frame(alpha: Launched) -> None:
+    """Over plain http, or an old one: a page whose script goes on where there is no frame, and whose button always."""
+    unsaid = visitor()
+    del unsaid.headers["Sec-Fetch-Dest"]
+    page = unsaid.get(alpha.lti("login"), params=alpha.platform.initiation(alpha.url, "u1"), timeout=30)
+    assert page.status_code == 200 and 'target="_blank"' in page.text and page.text.count("<button") == 1
+    nonce = re.search(r'<script nonce="([^"]+)"', page.text)
+    assert nonce is not None and f"script-src 'nonce-{nonce[1]}'" in page.headers["Content-Security-Policy"]
+    begun = unsaid.post(alpha.lti("login"), hidden(page), timeout=30, allow_redirects=False)
+    page = alpha.end(unsaid, alpha.platform.answer(begun.headers["Location"], alpha.url))
+    assert page.status_code == 200 and 'action="open"' in page.text and alpha.who(unsaid) == ""
+    opened = unsaid.post(alpha.lti("open"), hidden(page), timeout=30, allow_redirects=False)
+    assert opened.status_code == 303 and alpha.who(unsaid).startswith("lti-")
+    # What is no browser at all gets its answer at once.
+    program = requests.get(
+        alpha.lti("login"), params=alpha.platform.initiation(alpha.url), allow_redirects=False, timeout=30
+    )
+    assert program.status_code == 302
 
 
 def test_l13_07_only_post_and_the_platforms_own_error(alpha: Launched) -> None:

@@ -11,6 +11,7 @@ from benchmarks.bursts import Entered, empty, spread
 from benchmarks.forms import link_to, login_form
 from benchmarks.hubs import Samples
 from benchmarks.hubs import rows as hub_rows
+from benchmarks.launch import rows as launch_rows
 from benchmarks.measure import (
     Aim,
     Row,
@@ -248,3 +249,12 @@ def test_the_first_moment_of_an_event_counts(tmp_path: Path) -> None:
     assert noted(file, "seen") == {}
     file.write_text("seen student001 12.5\nover student001 13\nseen student001 14\n")
     assert noted(file, "seen") == {"student001": 12.5}
+
+
+def test_launches_have_a_rate_and_a_slowest_twentieth() -> None:
+    seconds_of = [number / 100 for number in range(1, 101)]
+    samples = {("stock", "1.1"): seconds_of, ("ours", "1.1"): [0.1], ("ours", "1.1 rate"): [20.0, 30.0]}
+    rate, one, slowest = launch_rows(samples)[:3]
+    assert rate.figure(rate.ours) == 25.0 and rate.stock == ()
+    assert one.figure(one.stock) == pytest.approx(0.505) and slowest.figure(slowest.stock) == 0.95
+    assert slowest.met is True and len(launch_rows({})) == 6

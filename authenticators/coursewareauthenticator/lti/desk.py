@@ -150,12 +150,11 @@ class Desk:
 
     async def admit(self, launch: Launch) -> Admission:
         """Use a verified launch up, connect its context, say who it is. LaunchRefused."""
-        await self.use(launch.once)
         platform = self.setup.platforms.of(launch.registration)
         arrival = arrival_of(self.setup.platforms, launch)
+        await self._blocking(self._use_and_connect, platform, launch, arrival.username)
         if launch.message is Message.SUBMISSION_REVIEW and platform.roles(launch) not in STAFF:
             raise LaunchRefused(403, "roles", N_("Only those who teach may look at the work of others."))
-        await self._blocking(self._connect, platform, launch, arrival.username)
         choosing = None
         if launch.message is Message.DEEP_LINKING:
             choosing = deep_linking.read_request(launch, platform.login.roles.by_name())
@@ -219,8 +218,9 @@ class Desk:
     def _use(self, once: Once) -> None:
         self.open()[0].use(once, self.now())
 
-    def _connect(self, platform: Platform, launch: Launch, name: str) -> None:
-        store = self.open()[1]
+    def _use_and_connect(self, platform: Platform, launch: Launch, name: str) -> None:
+        nonces, store = self.open()
+        nonces.use(launch.once, self.now())
         claimed = store.claimed(platform.registration) if platform.login.contexts is None else None
         if check_context(platform, launch, claimed):
             check_context(platform, launch, store.claim(launch, name))

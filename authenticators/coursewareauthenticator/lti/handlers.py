@@ -42,6 +42,7 @@ from coursewareauthenticator.lti.launch import (
 from coursewareauthenticator.lti.login import LIFETIME, Parameters, Pending, read_callback
 from coursewareauthenticator.lti.target import Target
 from coursewarehub.i18n import N_
+from coursewarehub.model.access import Reason
 
 VIA_SITE: Final = "site"
 """What `via` says in the query of a login that the site has sent on: the platform knows the site's addresses."""
@@ -199,10 +200,11 @@ class LtiPage(BaseHandler):
 
     async def _go(self, arrival: Any, target: Target) -> None:
         user = await self.login_user({ARRIVAL: arrival})
-        assert user is not None
+        if user is None:  # what JupyterHub itself was told, such as names that are blocked
+            raise HTTPError(403, str(Reason.NOT_A_MEMBER))
         if target.logout is not None:
             self._set_cookie(_LEAVE, target.logout, encrypted=True, path=self.hub.base_url)
-        elif self.get_secure_cookie(_LEAVE):
+        else:
             self.clear_cookie(_LEAVE, path=self.hub.base_url)
         self.redirect(target.path, status=303)
 
@@ -371,7 +373,7 @@ class OpenHandler(LtiPage):
         arrival = self.authenticator.identities.last_arrival(name)
         try:
             if arrival is None:
-                raise HTTPError(403, N_("You are not a member of this course."))
+                raise HTTPError(403, str(Reason.NOT_A_MEMBER))
             await self._go(arrival, Target(path, logout=logout))
         except HTTPError as error:
             await self._refused(error.status_code, str(error.log_message))
@@ -414,7 +416,8 @@ class ChooseHandler(LtiPage):
     def _items(self, chosen: Iterable[str], there: frozenset[str]) -> Iterable[deep_linking.Item]:
         """Links to what was chosen: a notebook by its path, the course for an empty one. LaunchRefused 400."""
         url = self.desk.addresses("launch", self.public)[0]
-        title = str(self.settings["template_vars"]["course"]["title"].text("en"))
+        course = self.settings["template_vars"]["course"]
+        title = str(course["title"].text(course["language"]))
         for path in chosen:
             if not path:
                 yield deep_linking.Item(url, title, new_window=True)
