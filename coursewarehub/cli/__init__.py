@@ -40,6 +40,7 @@ NOUNS = (
     Noun("check", "check the configuration"),
     Noun("status", "show what runs"),
     Noun("course", "list, create, show, open, close or archive courses"),
+    Noun("lti", "register, list and test learning platforms"),
     Noun("deploy", "make a swarm run the site"),
     Noun("node", "list, drain or resume the nodes of the swarm"),
     Noun("plan", "compute what so many students need"),

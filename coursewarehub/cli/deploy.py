@@ -216,7 +216,7 @@ def _look_into(service: Service) -> str:
 
 def public_url(site: Site, address: str) -> str:
     """What people type, with a slash at the end."""
-    from coursewarehub.site import process
+    from coursewarehub.model import addresses
 
     edge = site.edge.model_copy(update={"host": address})
-    return process.public_url(site.model_copy(update={"edge": edge}))
+    return addresses.public_url(site.model_copy(update={"edge": edge}))

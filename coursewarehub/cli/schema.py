@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 def register(subparsers: Subparsers) -> None:
     """Add the command."""
     parser = subparsers.add_parser("schema", help="print the JSON Schema, reference or example of the files")
-    parser.add_argument("file", nargs="?", choices=("site", "course"), default="site", help="default: site")
+    parser.add_argument("file", nargs="?", choices=("site", "course", "platform"), default="site", help="default: site")
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--reference", action="store_true", help="the reference page of both files")
+    form.add_argument("--reference", action="store_true", help="the reference page of all files")
     form.add_argument("--example", action="store_true", help="a commented file with every setting")
     parser.set_defaults(run=run)
 
@@ -31,5 +31,7 @@ def _text(file: str, *, reference: bool, example: bool) -> str:
     if reference:
         return schema.reference_page()
     if example:
-        return schema.example_site() if file == "site" else schema.example_course()
-    return schema.to_json(schema.site_schema() if file == "site" else schema.course_schema())
+        examples = {"site": schema.example_site, "course": schema.example_course, "platform": schema.example_platform}
+        return examples[file]()
+    schemas = {"site": schema.site_schema, "course": schema.course_schema, "platform": schema.platform_schema}
+    return schema.to_json(schemas[file]())

@@ -36,7 +36,7 @@ def current(root: Path) -> dict[str, Any]:
 
 def not_running(loaded: LoadedSite) -> dict[str, Any]:
     """What can be said from the files alone, in the same shape."""
-    from coursewarehub.site.process import public_url
+    from coursewarehub.model.addresses import public_url
     from coursewarehub.wire.paths import course_prefix
 
     url = public_url(loaded.site)

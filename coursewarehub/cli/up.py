@@ -68,7 +68,7 @@ async def _serve(root: Path, args: argparse.Namespace) -> int:
 
 def _announce(site: SiteProcess, *, demo: bool) -> None:
     """The one ready line."""
-    from coursewarehub.site.process import public_url
+    from coursewarehub.model.addresses import public_url
 
     line = f"CoursewareHub is ready: {public_url(site.site)}"
     if demo:

@@ -10,7 +10,7 @@ from coursewarehub.model.content import Content
 from coursewarehub.model.course import Course, CourseState
 from coursewarehub.model.database import DATABASE_URL, is_database_url
 from coursewarehub.model.login import DummyAuthentication, LdapProvider, ProviderAuthentication, provider_secrets
-from coursewarehub.model.lti import Lti11Provider, Lti13Provider, LtiAuthentication
+from coursewarehub.model.lti import Lti11Provider, Lti13Provider, LtiAuthentication, LtiPlatform
 from coursewarehub.model.networks import capacity, course_network, courses_that_fit
 from coursewarehub.model.problems import ConfigurationError, Problem, quoted
 from coursewarehub.model.secret import SecretRef
@@ -150,33 +150,36 @@ def _unresolved(
 
 
 def _login_problems(root: Path, site: Site, source: Source, environ: Mapping[str, str]) -> Iterator[Problem]:
-    """Why a provider of `login` cannot be used: its secrets and files, or what it says unencrypted."""
-    for name, provider in site.login.items():
+    """Why providers of `login` in `site.yaml` cannot be used; those of `platforms.d` stand elsewhere."""
+    for name in site.login:
         path: KeyPath = ("login", name)
-        for key, reference in provider_secrets(provider):
-            yield from _unresolved(root, reference, (*path, key), source, environ)
-        if isinstance(provider, LdapProvider):
-            if provider.ca is not None and not (root / provider.ca).is_file():
-                yield source.problem((*path, "ca"), f"the file {quoted(provider.ca)} does not exist")
-            if site.mode == "production" and provider.server.startswith("ldap://") and not provider.starttls:
-                message = "`starttls: false` sends passwords unencrypted, which production mode refuses"
-                yield source.problem((*path, "starttls"), message, "remove it, or use `ldaps://`")
-        former = provider.formerly if isinstance(provider, Lti13Provider) else None
-        if former is not None and not isinstance(site.login.get(former), Lti11Provider):
-            message = f"`login` has no {quoted(former)} with `method: lti11`"
-            yield source.problem((*path, "formerly"), message)
-        for key in ("issuer", "url", "auth_url", "token_url", "jwks_url"):
-            url = getattr(provider, key, None) or ""
-            if site.mode == "production" and url.startswith("http:"):
-                message = f"{quoted(url)} is not encrypted, which production mode refuses"
-                yield source.problem(
-                    (*path, key),
-                    message,
-                    f"{_WHO.get(provider.method, 'an identity provider')} has an `https://` address",
-                )
+        if path in source.lines:
+            yield from provider_problems(root, site, name, path, source, environ)
 
 
-_WHO = {"lti13": "a learning platform", "lti11": "a learning platform"}
+def provider_problems(
+    root: Path, site: Site, name: str, path: KeyPath, source: Source, environ: Mapping[str, str]
+) -> Iterator[Problem]:
+    """Yield why a provider, written at `path` of `source`, cannot be used: secrets, files, what it says unencrypted."""
+    provider = site.login[name]
+    for key, reference in provider_secrets(provider):
+        yield from _unresolved(root, reference, (*path, key), source, environ)
+    if isinstance(provider, LdapProvider):
+        if provider.ca is not None and not (root / provider.ca).is_file():
+            yield source.problem((*path, "ca"), f"the file {quoted(provider.ca)} does not exist")
+        if site.mode == "production" and provider.server.startswith("ldap://") and not provider.starttls:
+            message = "`starttls: false` sends passwords unencrypted, which production mode refuses"
+            yield source.problem((*path, "starttls"), message, "remove it, or use `ldaps://`")
+    formerly = provider.formerly if isinstance(provider, Lti13Provider) else None
+    if formerly is not None and not isinstance(site.login.get(formerly), Lti11Provider):
+        message = f"`login` has no {quoted(formerly)} with `method: lti11`"
+        yield source.problem((*path, "formerly"), message)
+    who = "a learning platform" if isinstance(provider, LtiPlatform) else "an identity provider"
+    for key in ("issuer", "url", "auth_url", "token_url", "jwks_url"):
+        url = getattr(provider, key, None) or ""
+        if site.mode == "production" and url.startswith("http:"):
+            message = f"{quoted(url)} is not encrypted, which production mode refuses"
+            yield source.problem((*path, key), message, f"{who} has an `https://` address")
 
 
 def _folder_problems(root: Path, content: Content, folder: str, source: Source) -> Iterator[Problem]:

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from coursewarehub.model.course import Course
+from coursewarehub.model.lti import Lti13Provider
 from coursewarehub.model.problems import visible
 from coursewarehub.model.shape import default_value, section_of
 from coursewarehub.model.site import Site
@@ -41,6 +42,16 @@ _EXAMPLE_COURSE: dict[str, Any] = {
 }
 
 
+_EXAMPLE_PLATFORM: dict[str, Any] = {
+    "method": "lti13",
+    "issuer": "https://moodle.example.org",
+    "client_id": "x7Ab3",
+    "auth_url": "https://moodle.example.org/mod/lti/auth.php",
+    "token_url": "https://moodle.example.org/mod/lti/token.php",
+    "jwks_url": "https://moodle.example.org/mod/lti/certs.php",
+}
+
+
 def example_site() -> str:
     """Return a `site.yaml` with every setting, explained."""
     header = ["Settings of one CoursewareHub site.", _ALL_OPTIONAL]
@@ -53,6 +64,13 @@ def example_course() -> str:
     return commented_yaml(Course, header, _EXAMPLE_COURSE)
 
 
+def example_platform() -> str:
+    """Return the file of a platform of LTI 1.3 with every setting, explained."""
+    header = ["One learning platform; the file is `platforms.d/<name>.yaml`.", _AS_IN_LOGIN]
+    return commented_yaml(Lti13Provider, header, _EXAMPLE_PLATFORM)
+
+
+_AS_IN_LOGIN = "The same keys as one entry of `login` in site.yaml, with `method: lti13` or `method: lti11`."
 _ALL_OPTIONAL = "Every setting is optional: shown is its default, or (commented out) an example."
 _TWO_REQUIRED = "Only `id` and `title` are required; a setting that is left out has its default."
 

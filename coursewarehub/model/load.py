@@ -1,4 +1,4 @@
-"""Reading a site folder: `site.yaml` and `courses.d/*.yaml`."""
+"""Reading a site folder: `site.yaml`, `platforms.d/*.yaml` and `courses.d/*.yaml`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from coursewarehub.model.checks import course_problems, site_problems
+from coursewarehub.model.checks import course_problems, provider_problems, site_problems
 from coursewarehub.model.course import Course
 from coursewarehub.model.explain import explain
+from coursewarehub.model.platforms import load_platforms
 from coursewarehub.model.problems import ConfigurationError, Problem, quoted
 from coursewarehub.model.site import Site
 from coursewarehub.model.yaml_source import Source, parse, read_source
@@ -27,7 +28,10 @@ _M = TypeVar("_M", bound=BaseModel)
 
 @dataclass(frozen=True)
 class LoadedSite:
-    """A site folder's data; `problems` are those of course files that are not in `courses`."""
+    """A site folder's data; `site.login` has the platforms of `platforms.d` too.
+
+    `problems` are those of platform files that are not in it and of course files that are not in `courses`.
+    """
 
     root: Path
     site: Site
@@ -35,17 +39,24 @@ class LoadedSite:
     problems: tuple[Problem, ...] = ()
     sources: Mapping[str, Source] = field(default_factory=dict, repr=False, compare=False)
     """Where things were written: by course id, and the site's under the empty text."""
+    platforms: Mapping[str, Source] = field(default_factory=dict, repr=False, compare=False)
+    """Where the platforms of `platforms.d` were written, by name."""
 
 
 def load_site(root: Path) -> LoadedSite:
-    """Read a site folder; broken course files become `problems` and the other courses load.
+    """Read a site folder; broken course and platform files become `problems` and the others load.
 
     Raises ConfigurationError when the folder or `site.yaml` is missing or broken.
     """
     site, source = _load_site_file(root)
+    found = load_platforms(root, source, site.login)
+    if found.platforms:
+        site = site.model_copy(update={"login": {**site.login, **found.platforms}})
     courses, sources, problems = _load_courses(root)
     sources[""] = source
-    return LoadedSite(root, site, MappingProxyType(courses), problems, sources)
+    return LoadedSite(
+        root, site, MappingProxyType(courses), found.problems + problems, sources, MappingProxyType(dict(found.sources))
+    )
 
 
 def load_course(root: Path, file: Path) -> Course:
@@ -59,14 +70,28 @@ def parse_course(root: Path, file: Path, text: str) -> tuple[Course, Source]:
 
 
 def usable(loaded: LoadedSite, environ: Mapping[str, str] | None = None) -> LoadedSite:
-    """Return the site without the courses that cannot run; `problems` then says why.
+    """Return the site without the platforms and courses that cannot be used; `problems` then says why.
 
     Checks what reaches beyond one file: mode, strangers, secrets, content folders.
     """
+    loaded = _without_broken_platforms(loaded, os.environ if environ is None else environ)
     found = {name: tuple(_course_problems(loaded, course, environ)) for name, course in loaded.courses.items()}
     courses = {name: course for name, course in loaded.courses.items() if not found[name]}
     problems = loaded.problems + tuple(problem for some in found.values() for problem in some)
     return replace(loaded, courses=MappingProxyType(courses), problems=problems)
+
+
+def _without_broken_platforms(loaded: LoadedSite, environ: Mapping[str, str]) -> LoadedSite:
+    found = {
+        name: tuple(provider_problems(loaded.root, loaded.site, name, (), source, environ))
+        for name, source in loaded.platforms.items()
+        if name in loaded.site.login
+    }
+    if not any(found.values()):
+        return loaded
+    login = {name: provider for name, provider in loaded.site.login.items() if not found.get(name)}
+    problems = loaded.problems + tuple(problem for some in found.values() for problem in some)
+    return replace(loaded, site=loaded.site.model_copy(update={"login": login}), problems=problems)
 
 
 def check_site(root: Path, environ: Mapping[str, str] | None = None) -> LoadedSite:
@@ -78,7 +103,8 @@ def check_site(root: Path, environ: Mapping[str, str] | None = None) -> LoadedSi
     try:
         loaded = load_site(root)
     except ConfigurationError as error:
-        raise ConfigurationError(error.problems + _load_courses(root)[2]) from None
+        others = load_platforms(root).problems + _load_courses(root)[2]
+        raise ConfigurationError(error.problems + others) from None
     checked = usable(loaded, environ)
     of_site = site_problems(root, loaded.site, loaded.sources[""], tuple(loaded.courses.values()), environ)
     problems = (*of_site, *checked.problems)

@@ -372,6 +372,15 @@ Provider = Annotated[
 _SECRET_KEYS = ("bind_password", "client_secret", "secret", "former_secret")
 
 
+def used_providers(providers: Mapping[str, Provider], logins: Iterable[Login]) -> dict[str, Provider]:
+    """Return, by name, those providers that a course with these logins needs: all that its hub has to know of them."""
+    names: list[str] = []
+    for login in logins:
+        provider = providers.get(login.name)
+        names += (login.name, getattr(provider, "formerly", None) or "")
+    return {name: providers[name] for name in names if name in providers}
+
+
 def provider_secrets(provider: Provider) -> Iterator[tuple[str, SecretRef]]:
     """Yield (key, reference) of every secret that a provider refers to."""
     for key in _SECRET_KEYS:

@@ -17,10 +17,12 @@ from coursewarehub.model.site import Site
 _INTRODUCTION = """\
 # Configuration
 
-A site is a folder with one file `site.yaml` and one file `courses.d/<id>.yaml` per course. Both are
-YAML 1.2: only `true` and `false` are yes and no, and text that looks like a number goes in quotes.
+A site is a folder with one file `site.yaml`, one file `courses.d/<id>.yaml` per course and, if you like, one file
+`platforms.d/<name>.yaml` per learning platform. All are YAML 1.2: only `true` and `false` are yes and no, and text that
+looks like a number goes in quotes.
 Unknown keys are refused. `coursewarehub check` names every problem with its file and line;
-`coursewarehub schema site` and `coursewarehub schema course` print the JSON Schemas for your editor.
+`coursewarehub schema site`, `coursewarehub schema course` and `coursewarehub schema platform` print the JSON Schemas
+for your editor.
 
 Paths are relative to the site folder. Secrets never stand in these files: a key that needs one takes
 `file:PATH` (a file only its owner can read) or `env:NAME` (an environment variable).
@@ -41,7 +43,25 @@ def reference_page() -> str:
         parts.append(f"## {title}\n\n{_sentence(model)}\n\n{_table(model)}")
         parts += _sections(model, ())
         parts.append(f"### Example of {title}\n\n```{{literalinclude}} {example}\n:language: yaml\n```\n")
+    parts.append(_PLATFORMS)
     return "\n".join(parts)
+
+
+_PLATFORMS = """\
+## `platforms.d/<name>.yaml`
+
+One learning platform, with the same keys as one entry of `login` in `site.yaml`: those of
+[LTI 1.3](#loginname-method-lti13) or those of [LTI 1.1](#loginname-method-lti11). The name of the file is the name
+that courses use, and may not stand in `login` too. `coursewarehub lti register` writes such files, and a platform that
+registers itself has one written. A new file takes effect while the site runs, and changes the hubs of those courses
+only that name it.
+
+### Example of `platforms.d/<name>.yaml`
+
+```{literalinclude} platform.example.yaml
+:language: yaml
+```
+"""
 
 
 def _sections(model: type[BaseModel], path: tuple[str, ...]) -> Iterator[str]:

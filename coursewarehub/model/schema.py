@@ -1,4 +1,4 @@
-"""JSON Schemas of the two files, and the generated files of `docs/reference`.
+"""JSON Schemas of the files, and the generated files of `docs/reference`.
 
 `python -m coursewarehub.model.schema --write docs/reference` writes them.
 """
@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, RootModel
 
 from coursewarehub.model.course import Course
-from coursewarehub.model.example import example_course, example_site
+from coursewarehub.model.example import example_course, example_platform, example_site
+from coursewarehub.model.platforms import PlatformFile
 from coursewarehub.model.reference import reference_page
 from coursewarehub.model.shape import Shape, default_value
 from coursewarehub.model.site import Site
@@ -23,8 +24,10 @@ from coursewarehub.model.site import Site
 __all__ = [
     "course_schema",
     "example_course",
+    "example_platform",
     "example_site",
     "generated_files",
+    "platform_schema",
     "reference_page",
     "site_schema",
 ]
@@ -42,14 +45,21 @@ def course_schema() -> dict[str, Any]:
     return _schema(Course)
 
 
+def platform_schema() -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of the file of a learning platform."""
+    return _schema(PlatformFile)
+
+
 def generated_files() -> dict[str, str]:
     """Return the content of each generated file of `docs/reference` by its name."""
     return {
         "site.schema.json": to_json(site_schema()),
         "course.schema.json": to_json(course_schema()),
+        "platform.schema.json": to_json(platform_schema()),
         "configuration.md": reference_page(),
         "site.example.yaml": example_site(),
         "course.example.yaml": example_course(),
+        "platform.example.yaml": example_platform(),
     }
 
 
@@ -61,8 +71,8 @@ def to_json(schema: dict[str, Any]) -> str:
 def _schema(model: type[BaseModel]) -> dict[str, Any]:
     schema = model.model_json_schema()
     for section in _models(model):
-        name = section.__name__
-        _tidy(schema if section is model else schema["$defs"][name], section)
+        if not issubclass(section, RootModel):
+            _tidy(schema if section is model else schema["$defs"][section.__name__], section)
     return {"$schema": _DIALECT, **schema}
 
 

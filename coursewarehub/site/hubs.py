@@ -130,6 +130,11 @@ class HubRunner:
         elif self.state is HubState.STARTING:
             self._outdated = True
 
+    def wake(self) -> None:
+        """Start a hub that sleeps, because somebody is on the way to it."""
+        if self.state is HubState.SLEEPING:
+            self._wanted.set()
+
     async def stop(self) -> None:
         """End the hub; learners' servers stay."""
         if self._task is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -27,6 +27,8 @@ from coursewarehub.wire import paths
 log = logging.getLogger("coursewarehub.site.portal")
 
 _YEAR = 365
+Rule = tuple[str, type[RequestHandler], dict[str, Any]]
+"""An address (a regular expression), what answers there, and what that is given."""
 
 
 @dataclass
@@ -98,10 +100,13 @@ class Page(RequestHandler):
         self.catalogue = catalogue()
 
     def set_default_headers(self) -> None:
-        """Nothing from other hosts, no frames, no sniffing."""
+        """Nothing from other hosts, no sniffing; frames only where a launch would have arrived."""
+        course_id = paths.course_of(self.request.path) or ""
+        is_launch = self.request.path.startswith(paths.hub_lti(course_id))
         self.set_header(
             "Content-Security-Policy",
-            "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'",
+            "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors "
+            + ("*" if is_launch else "'none'"),
         )
         self.set_header("X-Content-Type-Options", "nosniff")
         self.set_header("Referrer-Policy", "same-origin")
@@ -210,13 +215,14 @@ class Asset(StaticFileHandler):
             self.set_header("Cache-Control", "public, max-age=31536000, immutable")
 
 
-def application(catalogue: Callable[[], Catalogue]) -> Application:
-    """The site's web application; `catalogue` is asked at each request."""
+def application(catalogue: Callable[[], Catalogue], more: Sequence[Rule] = ()) -> Application:
+    """The site's web application; `catalogue` is asked at each request, `more` are further addresses."""
     given = {"catalogue": catalogue}
     return Application(
         [
             (r"/", PortalPage, given),
             (rf"{paths.ASSETS}([a-z]+\.[a-z]+)", Asset, {"path": str(Path(ASSETS_FOLDER))}),
+            *more,
             (r".*", FallbackPage, given),
         ],
         log_function=_log_request,

@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Container, Coroutine, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,9 +29,12 @@ from coursewarehub.model import (
     load_site,
     usable,
 )
+from coursewarehub.model.addresses import public_url
 from coursewarehub.model.checks import login_problems, site_problems
-from coursewarehub.model.login import used_secrets
+from coursewarehub.model.login import used_providers, used_secrets
 from coursewarehub.model.networks import CourseNetwork
+from coursewarehub.model.platforms import FOLDER as PLATFORMS
+from coursewarehub.model.platforms import platform_file
 from coursewarehub.model.spawner import ContainerSpawner, Spawner
 from coursewarehub.prefork.client import clean_environment
 from coursewarehub.site import status as status_socket
@@ -39,14 +42,18 @@ from coursewarehub.site.containers import Containers
 from coursewarehub.site.content import ContentError, publish, stop_fetching
 from coursewarehub.site.edge import CourseDoor, Edge, EdgePorts, PortTaken, record_file, site_routes
 from coursewarehub.site.hubs import HubRunner, HubState
+from coursewarehub.site.lti.claims import Claims
+from coursewarehub.site.lti.endpoints import Lti
+from coursewarehub.site.lti.handlers import handlers as lti_handlers
 from coursewarehub.site.parents import KIND_OF_HUBS, Parents, again
-from coursewarehub.site.portal import Catalogue, application, failed_application, prepare_portal
+from coursewarehub.site.portal import Catalogue, Rule, application, failed_application, prepare_portal
 from coursewarehub.site.registries import registry_routes
 from coursewarehub.site.watch import Signature, changes, signature
 from coursewarehub.state import processes
 from coursewarehub.state.databases import hub_database, passed_on
-from coursewarehub.state.files import replace_text, rotate
+from coursewarehub.state.files import create_text, replace_text, rotate
 from coursewarehub.state.folders import SiteFolders, extra_files
+from coursewarehub.state.lti_links import Links
 from coursewarehub.state.networks import PoolExhausted
 from coursewarehub.state.ports import PortBook
 from coursewarehub.state.secrets import generated_once
@@ -78,20 +85,13 @@ class Listen:
         return site.model_copy(update={"edge": site.edge.model_copy(update=changed)}) if changed else site
 
 
-def public_url(site: Site) -> str:
-    """What people type, with a slash at the end."""
-    if site.edge.public_url:
-        return f"{site.edge.public_url.rstrip('/')}/"
-    scheme = "https" if site.edge.tls or site.edge.acme else "http"
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(site.edge.host, site.edge.host)  # noqa: S104
-    host = f"[{host}]" if ":" in host and not host.startswith("[") else host
-    default = {"http": 80, "https": 443}[scheme]
-    port = "" if site.edge.port == default else f":{site.edge.port}"
-    return f"{scheme}://{host}{port}/"
+def site_of(site: Site, course: Course) -> Site:
+    """The site as the hub of a course has to know it: with those ways to log in that the course uses."""
+    return site.model_copy(update={"login": used_providers(site.login, course.logins)})
 
 
 def fingerprint(site: Site, course: Course, extras: str) -> str:
-    """Changes when the course's hub must be started anew."""
+    """Changes when the course's hub must be started anew; `site` is `site_of` the course."""
     return json.dumps([site.model_dump(mode="json"), course.model_dump(mode="json"), extras], sort_keys=True)
 
 
@@ -204,7 +204,7 @@ class SiteProcess:
 
     async def _start(self) -> None:
         prepare_portal(self.catalogue())
-        server = HTTPServer(application(self.catalogue), xheaders=True)
+        server = HTTPServer(application(self.catalogue, self._lti_handlers()), xheaders=True)
         server.add_socket(self._portal)
         self._servers.append(server)
         await self._parents.start()
@@ -222,6 +222,28 @@ class SiteProcess:
             self._tasks.append(asyncio.create_task(work))
         if self._containers is not None:
             await self._containers.settle(_SETTLE_SECONDS)
+
+    def _lti_handlers(self) -> list[Rule]:
+        """What learning platforms ask for and send."""
+        lti = Lti(
+            catalogue=self.catalogue,
+            address=lambda: public_url(self.site),
+            wake=self._wake,
+            keys_folder=self.folders.lti_keys,
+            links=Links(self.folders.lti_links),
+            claims=Claims(lambda i: hub_database(self.folders, self.site, i, os.environ).lti_contexts()),
+            add_platform=self._add_platform,
+        )
+        return lti_handlers(lti)
+
+    def _wake(self, course_id: str) -> None:
+        """Start the hub of a course if it sleeps: a request is on its way to it."""
+        if (runner := self._runners.get(course_id)) is not None:
+            runner.wake()
+
+    def _add_platform(self, name: str, text: str) -> None:
+        """Store a platform that has registered itself. Raises FileExistsError when there is one of that name."""
+        create_text(platform_file(self.folders.root, name), text)
 
     def _keep_servers(self) -> list[Coroutine[Any, Any, None]]:
         """What learners' servers need to be kept up."""
@@ -299,7 +321,12 @@ class SiteProcess:
         A course that comes to that while the site runs is put out of order instead.
         """
         loaded = _with_site(load_site(self.folders.root), self.site)
-        courses = [c for c in loaded.courses.values() if c.state is not CourseState.ARCHIVED]
+        broken = _broken_platforms(self._loaded.problems)
+        courses = [
+            course
+            for course in loaded.courses.values()
+            if course.state is not CourseState.ARCHIVED and broken.isdisjoint(login.name for login in course.logins)
+        ]
         if wrong := [p for c in courses for p in login_problems(loaded.site, c, loaded.sources[c.id])]:
             raise ConfigurationError(wrong)
 
@@ -331,10 +358,13 @@ class SiteProcess:
         if _other_engine(now.site.spawner, before.site.spawner):
             log.warning("this change of `spawner` in site.yaml takes effect when the site is started again")
             now = _with_site(now, now.site.model_copy(update={"spawner": before.site.spawner}))
+        login = {n: p for n, p in before.site.login.items() if n in _broken_platforms(now.problems)}
+        if login:
+            now = _with_site(now, now.site.model_copy(update={"login": {**login, **now.site.login}}))
         broken = {_course_of(problem) for problem in now.problems}
         kept = {i: c for i, c in before.courses.items() if i in broken and i not in now.courses}
         self._loaded = LoadedSite(
-            now.root, now.site, {**now.courses, **kept}, now.problems, {**before.sources, **now.sources}
+            now.root, now.site, {**now.courses, **kept}, now.problems, {**before.sources, **now.sources}, now.platforms
         )
         wanted = {course.id: course for course in self._runnable()}
         self._write_routes(wanted)
@@ -422,7 +452,8 @@ class SiteProcess:
                 files.append(self.folders.root / secret.name)
         network = self._network_of(course)
         extras = [json.dumps(asdict(network))] if network is not None else []
-        return fingerprint(self.site, course, "".join([*extras, *(_state_of(file) for file in files)]))
+        site = site_of(self.site, course)
+        return fingerprint(site, course, "".join([*extras, *(_state_of(file) for file in files)]))
 
     def _network_of(self, course: Course) -> CourseNetwork | None:
         """The network of a course's containers; None for local processes, or when there is none left."""
@@ -444,7 +475,7 @@ class SiteProcess:
         changed = not mark.exists() or mark.read_text() != new
         network = self._network_of(course)
         effective = {
-            "site": _plain(self.site),
+            "site": _plain(site_of(self.site, course)),
             "course": _plain(course),
             "network": asdict(network) if network is not None else None,
         }
@@ -609,6 +640,12 @@ def _course_of(problem: Problem) -> str:
     return path.stem if path.parent.name == "courses.d" else ""
 
 
+def _broken_platforms(problems: Sequence[Problem]) -> set[str]:
+    """Names of platforms whose files cannot be used."""
+    files = [Path(problem.file) for problem in problems]
+    return {file.stem for file in files if file.parent.name == PLATFORMS}
+
+
 _NEED_A_RESTART: Final = (
     "kind",
     "engine",
@@ -628,7 +665,7 @@ def _other_engine(now: Spawner, before: Spawner) -> bool:
 
 
 def _with_site(loaded: LoadedSite, site: Site) -> LoadedSite:
-    return LoadedSite(loaded.root, site, loaded.courses, loaded.problems, loaded.sources)
+    return replace(loaded, site=site)
 
 
 def _works_in(pid: int, folder: Path) -> bool:

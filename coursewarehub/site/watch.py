@@ -15,9 +15,10 @@ Signature = frozenset[tuple[str, int, int, int]]
 
 
 def signature(root: Path, others: Iterable[Path] = ()) -> Signature:
-    """What tells one state of the configuration files from another: site.yaml, courses.d, hub.d and `others`."""
+    """What tells one state of the configuration files from another: site.yaml, the folders beside it and `others`."""
     found: set[tuple[str, int, int, int]] = set()
-    for file in (root / "site.yaml", *_entries(root / "courses.d"), *_entries(root / "hub.d"), *others):
+    folders = (root / name for name in ("platforms.d", "courses.d", "hub.d"))
+    for file in (root / "site.yaml", *(entry for folder in folders for entry in _entries(folder)), *others):
         try:
             status = os.stat(file)
         except OSError:

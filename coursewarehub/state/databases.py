@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _SECONDS: Final = 5
 _RUNNING: Final = "SELECT 1 FROM spawners WHERE server_id IS NOT NULL LIMIT 1"
+_CONTEXTS: Final = "SELECT registration, context FROM courseware_lti_contexts"
+"""Of the table of `coursewareauthenticator.lti.launches`: SHA-256 of a registration, the platform's id of a course."""
 _MAINTENANCE: Final = "postgres"
 """Every PostgreSQL server has a database of this name."""
 
@@ -47,6 +49,13 @@ class HubDatabase(Protocol):
 
     def has_servers(self) -> bool:
         """Whether it knows a server that was running; an answer that cannot be had counts as yes where it may be."""
+        ...
+
+    def lti_contexts(self) -> frozenset[tuple[str, str]]:
+        """Which courses of platforms were connected by a launch, as (digest of the registration, context).
+
+        Empty when that cannot be told.
+        """
         ...
 
 
@@ -74,6 +83,17 @@ class SqliteDatabase:
         ):
             return database.execute(_RUNNING).fetchone() is not None
         return False
+
+    def lti_contexts(self) -> frozenset[tuple[str, str]]:
+        """As `HubDatabase` says."""
+        if not self.file.exists():
+            return frozenset()
+        with (
+            contextlib.suppress(sqlite3.Error),
+            contextlib.closing(sqlite3.connect(f"file:{self.file}?mode=ro", uri=True, timeout=_SECONDS)) as database,
+        ):
+            return frozenset((str(row[0]), str(row[1])) for row in database.execute(_CONTEXTS))
+        return frozenset()
 
 
 @dataclass(frozen=True)
@@ -128,6 +148,15 @@ class PostgresDatabase:
             return False
         except driver.Error as error:
             return not _is_missing(error)
+
+    def lti_contexts(self) -> frozenset[tuple[str, str]]:
+        """As `HubDatabase` says."""
+        driver = _driver()
+        try:
+            with self._connect(self.url) as connection:
+                return frozenset((str(row[0]), str(row[1])) for row in connection.execute(_CONTEXTS))
+        except driver.Error:
+            return frozenset()
 
     def _connect_to_server(self) -> psycopg.Connection[Any]:
         """To the database that the site's URL names, or to the one that is always there."""

@@ -27,6 +27,21 @@ def replace_text(file: Path, text: str, mode: int = 0o600) -> None:
         raise
 
 
+def create_text(file: Path, text: str, mode: int = 0o644) -> None:
+    """Write a new file whole. Raises FileExistsError when there is one, which stays as it is."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, partial = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as output:
+            os.fchmod(output.fileno(), mode)
+            output.write(text)
+            output.flush()
+            os.fsync(output.fileno())
+        os.link(partial, file)
+    finally:
+        Path(partial).unlink(missing_ok=True)
+
+
 def rotate(log_file: Path) -> None:
     """Keep one older log when a log has grown large; for the moment before its writer starts."""
     if log_file.exists() and log_file.stat().st_size > LARGEST_LOG:

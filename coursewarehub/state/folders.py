@@ -113,6 +113,11 @@ class SiteFolders:
         return self.secrets / "lti-seal"
 
     @property
+    def lti_links(self) -> Path:
+        """Links by which a platform registers itself, once."""
+        return self.state / "lti-links"
+
+    @property
     def identity(self) -> Path:
         """The id that tells this site's containers apart from another's."""
         return self.state / "site-id"

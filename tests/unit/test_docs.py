@@ -21,6 +21,7 @@ from coursewarehub.cli.status import not_running
 from coursewarehub.hub.assembly import PARTS, SCOPES, SERVICE_SCOPES
 from coursewarehub.model import Course, Role, check_site, decide, load_site
 from coursewarehub.model.load import parse_course
+from coursewarehub.model.platforms import parse_platform
 from coursewarehub.model.yaml_source import parse
 from coursewarehub.nodes import rules
 from coursewarehub.site.cluster import Cluster, Seen, State, Wanted, standing_with
@@ -183,7 +184,7 @@ def test_commands_in_the_text_exist(page: Path) -> None:
 def examples(page: Path) -> Iterator[tuple[str, str, bool]]:
     """File, text and whether it is whole, for each YAML example that says in its first line what it is."""
     for block in blocks(page, "yaml"):
-        title = re.match(r"# (in )?(site\.yaml|courses\.d/[a-z-]+\.yaml)\n", block)
+        title = re.match(r"# (in )?(site\.yaml|(?:courses|platforms)\.d/[a-z-]+\.yaml)\n", block)
         assert title, f"an example on {named(page)} does not begin with the name of its file: {block[:80]}"
         yield title[2], block, title[1] is None
 
@@ -196,6 +197,9 @@ def test_examples_are_valid(tmp_path: Path, page: str, name: str, text: str, who
     if name == "site.yaml":
         (tmp_path / name).write_text(text, encoding="utf-8")
         load_site(tmp_path)
+        return
+    if name.startswith("platforms.d/"):
+        assert parse_platform(Path(name).stem, text), page
         return
     missing = {} if whole else {"id": Path(name).stem, "title": "Example"}
     missing = {key: value for key, value in missing.items() if not re.search(rf"^{key}:", text, re.MULTILINE)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
-VOID = {"meta", "link", "img", "input", "br", "hr", "path", "rect"}
+VOID = {"base", "meta", "link", "img", "input", "br", "hr", "path", "rect"}
 
 
 @dataclass

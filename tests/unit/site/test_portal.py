@@ -204,7 +204,7 @@ class TestPortal(Case):
     def test_every_method_gets_the_explanation_elsewhere(self) -> None:
         for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"):
             self.assert_page(self.ask("/courses/nope/", method), 404)
-            self.assert_page(self.ask("/courses/old/hub/lti/launch", method), 410)
+            self.assert_page(self.ask("/courses/old/hub/login", method), 410)
             self.assert_page(self.ask("/courses/broken/", method), 503)
         self.assert_page(self.ask("/courses/nope/", "BREW"), 405)
 
@@ -253,9 +253,14 @@ class TestFailed(Case):
 
     def test_every_request_is_told_to_come_back(self) -> None:
         for method in ("GET", "HEAD", "POST", "DELETE", "OPTIONS"):
-            answer = self.ask("/courses/alpha/hub/lti/launch", method)
+            answer = self.ask("/courses/alpha/hub/login", method)
             self.assert_page(answer, 503)
             assert answer.headers["Retry-After"] == "5"
+
+    def test_a_launch_is_told_so_in_the_platforms_frame(self) -> None:
+        answer = self.ask("/courses/alpha/hub/lti/launch", "POST")
+        assert answer.code == 503
+        assert answer.headers["Content-Security-Policy"].endswith("frame-ancestors *")
 
     def test_error_has_a_number_that_the_log_knows(self) -> None:
         with self.assertLogs("coursewarehub.site.portal", "ERROR") as logged:

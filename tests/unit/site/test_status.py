@@ -12,8 +12,9 @@ import pytest
 from support.models import a_course, a_site
 
 from coursewarehub.model import Problem
+from coursewarehub.model.addresses import public_url
 from coursewarehub.site import status
-from coursewarehub.site.process import Listen, _course_of, _works_in, fingerprint, public_url
+from coursewarehub.site.process import Listen, _broken_platforms, _course_of, _works_in, fingerprint, site_of
 from coursewarehub.state.folders import SiteFolders
 from coursewarehub.wire.control import NodeNotice
 
@@ -92,6 +93,23 @@ def test_fingerprint_tells_what_a_hub_must_be_started_anew_for() -> None:
         fingerprint(a_site(), a_course(), "10-mine.py"),
     }
     assert len(others) == 4 and base not in others
+
+
+def test_fingerprint_is_of_those_logins_that_the_course_uses() -> None:
+    lms = {"method": "lti13", "issuer": "https://a.org", "auth_url": "https://a.org/a", "jwks_url": "https://a.org/j"}
+    login = {"lms": {**lms, "client_id": "1"}, "other": {**lms, "client_id": "2"}}
+    changed = login | {"other": {**lms, "client_id": "3"}, "third": {**lms, "client_id": "4"}}
+    uses = a_course(authentication={"method": "lti13", "use": "lms"})
+    before, after = a_site(login=login), a_site(login=changed)
+    assert list(site_of(before, uses).login) == ["lms"]
+    assert fingerprint(site_of(before, uses), uses, "") == fingerprint(site_of(after, uses), uses, "")
+    other = a_course(authentication={"method": "lti13", "use": "other"})
+    assert fingerprint(site_of(before, other), other, "") != fingerprint(site_of(after, other), other, "")
+
+
+def test_platforms_that_are_broken() -> None:
+    files = ("platforms.d/lms.yaml", "platforms.d", "courses.d/alpha.yaml", "site.yaml", "platforms.d/x.yml")
+    assert _broken_platforms([Problem(file, 1, "x") for file in files]) == {"lms", "x"}
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
     "site": lambda root: (root / "site.yaml").write_text("mode: production\n"),
     "site gone": lambda root: (root / "site.yaml").unlink(),
     "first of hub.d": lambda root: (_folder(root / "hub.d") / "1.py").write_text(""),
+    "first of platforms.d": lambda root: (_folder(root / "platforms.d") / "moodle.yaml").write_text(""),
     "touched": lambda root: os.utime(root / "courses.d" / "alpha.yaml", ns=(1, 1)),
     "secret": lambda root: (root / "password").write_text("new"),
 }

@@ -60,3 +60,20 @@ def test_file_that_is_missing_spoilt_or_empty_knows_no_server(tmp_path: Path) ->
         connection.execute("INSERT INTO spawners VALUES (7)")
         connection.commit()
         assert database.has_servers()
+
+
+def test_contexts_that_are_connected(tmp_path: Path) -> None:
+    """Nothing where there is no file, no table, or no database; else what a hub has written."""
+    file = tmp_path / "hub.sqlite"
+    database = SqliteDatabase(file)
+    assert database.lti_contexts() == frozenset()
+    file.write_text("no database")
+    assert database.lti_contexts() == frozenset()
+    file.unlink()
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute("CREATE TABLE other (x)")
+    assert database.lti_contexts() == frozenset()
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute("CREATE TABLE courseware_lti_contexts (registration, deployment, context)")
+        connection.execute("INSERT INTO courseware_lti_contexts VALUES ('abc', '1', 'ctx-1')")
+    assert database.lti_contexts() == {("abc", "ctx-1")}
