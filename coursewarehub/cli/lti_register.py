@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -38,7 +39,7 @@ def add_register(verbs: Subparsers) -> None:
     link.add_argument(
         "--private-host",
         metavar="HOST[:PORT]",
-        help="the platform is in a private network: ask this host also there, and without https",
+        help="the platform is in a private network: ask this host also there and, in development mode, without https",
     )
     _add_13(parser)
     _add_11(parser)
@@ -130,6 +131,7 @@ def _option(name: str) -> str:
 def _write(root: Path, loaded: LoadedSite, args: argparse.Namespace) -> int:
     from coursewarehub.cli.files import create_file
     from coursewarehub.cli.lti_sheet import course_lines, pasted
+    from coursewarehub.model.load import load_site, usable
     from coursewarehub.model.platforms import load_platforms, platform_file, platform_text
 
     values = _values(args)
@@ -161,6 +163,9 @@ def _write(root: Path, loaded: LoadedSite, args: argparse.Namespace) -> int:
     print(pasted(loaded.site, found.platforms[args.name]))
     print("\nIn the file of each course that its people may enter:\n")
     print(course_lines(args.name, values["method"]))
+    for problem in usable(load_site(root)).problems:
+        if problem.file == f"platforms.d/{file.name}":
+            print(f"Before it can be used: {problem}", file=sys.stderr)
     return 0
 
 

@@ -235,4 +235,8 @@ def failed_application(catalogue: Callable[[], Catalogue]) -> Application:
 
 
 def _log_request(handler: RequestHandler) -> None:
-    log.debug("%d %s %s", handler.get_status(), handler.request.method, handler.request.path)
+    """Without the query, and without the token of a registration link."""
+    link = f"{paths.LTI}register/"
+    path = handler.request.path
+    shown = f"{link}..." if path.startswith(link) else path
+    log.debug("%d %s %s", handler.get_status(), handler.request.method, shown)

@@ -100,8 +100,13 @@ def test_a_platform_comes_while_the_site_runs(make_site: MakeSite) -> None:
     site.folder.add_course("new", authentication=[{"method": "lti11", "use": "late"}])
     with pytest.raises(AssertionError):
         site.start()  # nothing starts while a course names a platform that is nowhere
-    write_platform(site, "late", **{**OLD, "key": "late"})
+    # One whose file is broken keeps its own course from being served, and no other.
+    write_platform(site, "late", **{**OLD, "ky": "late"})
     site.start()
+    assert any(problem.startswith("platforms.d/late.yaml:") for problem in site.status()["problems"])
+    eventually(lambda: all(pids(site, "plain", "old").values()), 30)
+    write_platform(site, "late", **{**OLD, "key": "late"})
+    eventually(lambda: launch(site, key="late").status_code == 307, 10, every=0.2)
     eventually(lambda: all(pids(site, "plain", "old", "new").values()), 30)
     before = pids(site, "plain", "old", "new")
 

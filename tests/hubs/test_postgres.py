@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 import requests
-from support.accounts import Clock, Invited, check_store
 from jupyter_events import EventLogger
+from support.accounts import Clock, Invited, check_store
 from support.postgres import PASSWORD, Postgres, postgres
 from support.sites import RunningSite, eventually
 from support.students import Student

@@ -61,12 +61,13 @@ class Platform:
     messages: Mapping[str, frozenset[str]]
 
 
-def read_configuration(document: Mapping[str, Any], url: str) -> Platform:
+def read_configuration(document: Mapping[str, Any], url: str, *, secure: bool = True) -> Platform:
     """What the configuration at `url` says. Raises RegistrationRefused; nothing is taken from one that is not whole.
 
-    The issuer must be of the host that publishes it (§3.4): nobody may speak for another platform.
+    The issuer must be of the host that publishes it (§3.4): nobody may speak for another platform. With `secure`, all
+    of it must be https; without, a platform that has no https itself may do without.
     """
-    issuer = _address(document, "issuer")
+    issuer = _address(document, "issuer", secure_as="https:" if secure else "")
     if not _same_host(issuer, url):
         raise RegistrationRefused(
             N_("The platform at %(url)s says that it is %(issuer)s, which is of another host: it is not registered."),

@@ -115,7 +115,8 @@ class Register(Arrival):
         fetcher = self.lti.fetcher(frozenset([link.private_host] if link.private_host else []))
         url, token = fields["openid_configuration"], fields.get("registration_token")
         # Canvas wants its token for the configuration too.
-        platform = read_configuration(await fetcher.json(url, token=token), url)
+        is_production = self.catalogue.site.mode == "production"
+        platform = read_configuration(await fetcher.json(url, token=token), url, secure=is_production)
         addresses = self.lti.addresses
         document = registration(tool_of(self.catalogue.site, addresses), addresses.callbacks, platform, SCOPES)
         return platform, read_registration(await _told(fetcher, platform.registration_url, document, token))

@@ -82,6 +82,17 @@ def test_register_lti_11_never_prints_the_secret_unasked(run: Run, root: Path) -
     assert platform(root, "new").key == "k"
 
 
+def test_register_says_what_keeps_a_platform_from_being_used(run: Run, root: Path) -> None:
+    write_site(root, mode="production")
+    http = tuple(argument.replace("https:", "http:") for argument in (*BY_HAND, *JWKS))
+    outcome = run("lti", "register", "lms", *http)
+    assert outcome.code == 0
+    lines = outcome.err.splitlines()
+    assert len(lines) == 3 and all("production mode refuses" in line for line in lines)
+    old = run("lti", "register", "old", "--lti", "1.1", "--url", "https://a.org", "--secret", "file:none")
+    assert old.code == 0 and "Before it can be used: platforms.d/old.yaml" in old.err
+
+
 def test_register_makes_a_link(run: Run, root: Path) -> None:
     outcome = run("lti", "register", "moodle", "--link", "--private-host", "Moodle.local:8080")
     assert outcome.code == 0, outcome.err

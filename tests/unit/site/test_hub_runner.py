@@ -149,6 +149,23 @@ def with_runner(hub: Hub, test: Callable[[HubRunner], Awaitable[None]], *, awake
     return asyncio.run(run())
 
 
+def test_woken_for_somebody_who_is_on_the_way(hub: Hub) -> None:
+    """No request is there yet; a hub that runs is left alone."""
+
+    async def test(runner: HubRunner) -> None:
+        await asyncio.sleep(0.1)
+        assert (runner.state, hub.woken) == (HubState.SLEEPING, 0)
+        runner.wake()
+        while runner.state is not HubState.RUNNING:
+            await asyncio.sleep(0.01)
+        runner.wake()
+        first = await hub.ask("/", "POST")
+        assert first == f"200 POST one {runner.pid}"
+        assert hub.woken == 1
+
+    with_runner(hub, test)
+
+
 async def until(check: Callable[[], object]) -> None:
     for _ in range(1000):
         if check():

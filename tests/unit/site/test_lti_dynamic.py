@@ -50,7 +50,6 @@ def test_dr_02_a_configuration() -> None:
         ("https://evil.example.org", f"{URL}/configuration"),
         ("https://lms.example.org", f"{URL}/configuration"),
         ("https://lms.example.org.evil.example.org:8443", f"{URL}/configuration"),
-        ("http://lms.example.org:8443", f"{URL}/configuration"),
         ("https://canvas.instructure.com", "https://sso.beta.canvaslms.com/api/lti/security/openid-configuration"),
         ("https://canvas.instructure.com", "https://sso.canvaslms.com.evil.example.org/x"),
     ],
@@ -95,6 +94,17 @@ def test_messages_that_cannot_be_read_are_none(wrong: Any) -> None:
     assert not any(found.messages.values())
     document = platform(**{"https://purl.imsglobal.org/spec/lti-platform-configuration": wrong}).configuration()
     assert read_configuration(document, f"{URL}/configuration").family == ""
+
+
+def test_dr_02_a_platform_without_https() -> None:
+    """Where the site's mode allows one; a secure address never speaks for one."""
+    document = platform(issuer="http://lms.example.org:8443").configuration()
+    url = "http://lms.example.org:8443/configuration"
+    assert read_configuration(document, url, secure=False).issuer == "http://lms.example.org:8443"
+    with pytest.raises(RegistrationRefused, match=r"`issuer` .* does not begin with https://"):
+        read_configuration(document, url)
+    with pytest.raises(RegistrationRefused, match="not registered"):
+        read_configuration(document, f"{URL}/configuration", secure=False)
 
 
 def told(family: Any) -> dict[str, Any]:

@@ -336,6 +336,16 @@ class TestRegistration(Case):
         assert f'action="/lti/register/{link}"' in page and f'value="{TOKEN}"' in page
         assert self.platform.asked == []
 
+    def test_a29_the_log_has_no_token(self) -> None:
+        link = self.link()
+        with self.assertLogs("coursewarehub", "DEBUG") as logged:
+            self.ask(f"/lti/register/{link}?{urlencode(self.asked())}")
+            self.register(link)
+            self.register(link)
+        said = "\n".join(record.getMessage() for record in logged.records)
+        assert "/lti/register/..." in said
+        assert link not in said and TOKEN not in said
+
     def test_dr_03_dr_04_moodle(self) -> None:
         link = self.link()
         answer = self.register(link)
