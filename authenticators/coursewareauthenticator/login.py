@@ -158,14 +158,14 @@ class CoursewareLogin(CoursewareAuthenticator):
         address = address_of(handler)
         launched = launch if isinstance(launch, Launch) else None
         try:
-            name, verdict = await self._admitted(arrival)
+            name, verdict = await self.enter(arrival)
         except RefusedError as refused:
             self._tell_refused(arrival, refused, address, launched)
             raise
         self._tell_succeeded(name, arrival, verdict, address, launched)
         return {"name": name, "admin": False, "groups": [str(verdict.role)]}
 
-    async def _admitted(self, arrival: Arrival) -> tuple[str, Verdict]:
+    async def enter(self, arrival: Arrival) -> tuple[str, Verdict]:
         """The user name and the verdict of somebody who has proved who they are. RefusedError (403) with the reason."""
         name_for: Callable[[Arrival], str] = self.name_for or _username
         try:

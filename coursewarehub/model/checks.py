@@ -91,7 +91,7 @@ def login_problems(site: Site, course: Course, source: Source) -> Iterator[Probl
         place = course.login_key(login)
         if isinstance(login, DummyAuthentication):
             yield from _workshop_problems(site, login, place, source)
-        elif isinstance(login, ProviderAuthentication):
+        elif isinstance(login, ProviderAuthentication | LtiAuthentication):
             yield from _provider_problems(site, login, place, source)
 
 

@@ -279,3 +279,21 @@ def test_a30_the_log_has_short_lines_and_no_secret(alpha: Launched) -> None:
     log = (alpha.site.folder.root / "state" / "logs" / "hub-alpha.log").read_text()
     assert max(map(len, log.splitlines())) <= 1024
     assert SECRET not in log and "\x1b" not in log and "\nERROR forged" not in log
+
+
+def test_the_course_log_tells_of_launches(alpha: Launched) -> None:
+    session = visitor()
+    alpha.launch11(session, body(alpha, "logged"))
+    name = alpha.who(session)
+    refused(alpha, body(alpha, "s1", context_title="evil\r\nword") + b"&oauth_signature=wrong", 400, "")
+
+    def launches() -> list[dict[str, Any]]:
+        told = alpha.site.cli("course", "audit", "alpha", "--json").stdout.splitlines()
+        return [event for event in map(json.loads, told) if event["kind"] == "launch"]
+
+    def both() -> bool:
+        succeeded = [each for each in launches() if each["action"] == "succeeded" and each["person"] == name]
+        return bool(succeeded) and any(each["action"] == "refused" for each in launches())
+
+    eventually(both, 20)
+    assert "evil" not in json.dumps(launches())

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
@@ -28,7 +29,9 @@ from jupyterhub.handlers.base import BaseHandler
 from jupyterhub.handlers.login import LogoutHandler
 from tornado.web import HTTPError, stream_request_body
 
-from coursewareauthenticator.login import ARRIVAL
+from coursewareauthenticator.base import address_of
+from coursewareauthenticator.login import ARRIVAL, LAUNCH, RefusedError
+from coursewareauthenticator.login import Launch as LoginByLaunch
 from coursewareauthenticator.lti import deep_linking, lti11, tickets
 from coursewareauthenticator.lti.desk import Admission, Desk
 from coursewareauthenticator.lti.launch import (
@@ -43,6 +46,7 @@ from coursewareauthenticator.lti.login import LIFETIME, Parameters, Pending, rea
 from coursewareauthenticator.lti.target import Target
 from coursewarehub.i18n import N_
 from coursewarehub.model.access import Reason
+from coursewarehub.wire.audit import launch_refused
 
 VIA_SITE: Final = "site"
 """What `via` says in the query of a login that the site has sent on: the platform knows the site's addresses."""
@@ -153,7 +157,12 @@ class LtiPage(BaseHandler):
     async def refuse(self, refusal: LaunchRefused, launch: Launch | None = None) -> None:
         """Say what is wrong, with the way back."""
         self.log.warning("Launch refused (%s): %s", refusal.values["field"], refusal.sentence)
+        said = defaultdict(lambda: "…", field=refusal.values["field"])  # no words of the platform's own
+        self._tell_refused(refusal.template % said)
         await self._refused(refusal.status, refusal, launch)
+
+    def _tell_refused(self, reason: str, method: str = "lti", person: str = "") -> None:
+        self.authenticator.record(launch_refused(person, method=method, reason=reason, address=address_of(self)))
 
     async def _refused(self, status: int, sentence: Any, launch: Launch | None = None) -> None:
         self.set_status(status)
@@ -186,8 +195,12 @@ class LtiPage(BaseHandler):
             await self._refused(error.status_code, message, launch)
 
     async def _enter(self, admission: Admission) -> None:
-        model = await self.authenticator.enter(admission.arrival)
-        name, role = model["name"], model["groups"][0]
+        try:
+            name, verdict = await self.authenticator.enter(admission.arrival)
+        except RefusedError as error:
+            self._tell_refused(str(error.log_message), admission.arrival.identity.registration, error.name)
+            raise
+        role = str(verdict.role)
         target = self.desk.target(admission, self.public, name)
         await self.desk.remember(admission, name, role)
         self.log.info("Launch by %s: %s as %s", admission.platform.name, name, role)
@@ -199,7 +212,7 @@ class LtiPage(BaseHandler):
             await self._go(admission.arrival, target)
 
     async def _go(self, arrival: Any, target: Target) -> None:
-        user = await self.login_user({ARRIVAL: arrival})
+        user = await self.login_user({ARRIVAL: arrival, LAUNCH: LoginByLaunch(target.path)})
         if user is None:  # what JupyterHub itself was told, such as names that are blocked
             raise HTTPError(403, str(Reason.NOT_A_MEMBER))
         if target.logout is not None:

@@ -65,6 +65,8 @@ _UNKNOWN: Final = N_("An event that this version does not know: %(name)s")
 REASONS: Final[Mapping[str, str]] = {
     Reason.INVALID_NAME: N_("has no name that the course can use"),
     Reason.NOT_A_MEMBER: N_("is not a member of the course"),
+    Reason.NO_ROLE: N_("the learning platform does not say what they are in the course"),
+    Reason.NO_ACCOUNT: N_("their account in the course has ended"),
     Reason.OTHERWISE: N_("the course no longer lets people in that way"),
     Reason.DRAFT: N_("the course is not published yet"),
     Reason.CLOSED: N_("the course is closed"),

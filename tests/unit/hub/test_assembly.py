@@ -34,6 +34,7 @@ from coursewarehub.hub.assembly import (
 from coursewarehub.hub.audit.recorder import AuditSettings
 from coursewarehub.hub.localisation import Localisation
 from coursewarehub.hub.members import NO_NETWORK, NOT_FENCED, obstacle_in
+from coursewarehub.hub.places import PEOPLE_SCOPE
 from coursewarehub.hub.proxy import CourseProxy
 from coursewarehub.model import STAFF, ConfigurationError, Course, Reason, Role, Site
 from coursewarehub.model.networks import capacity, course_network
@@ -170,7 +171,7 @@ def test_audit(lines: str, where: str) -> None:
 
 def test_only_owners_and_instructors_read_the_audit() -> None:
     assert [role for role, scopes in assembly.SCOPES.items() if READ_AUDIT in scopes] == [Role.OWNER, Role.INSTRUCTOR]
-    assert set(made_by("roles")["JupyterHub"]["custom_scopes"]) == {READ_AUDIT}
+    assert set(made_by("roles")["JupyterHub"]["custom_scopes"]) == {READ_AUDIT, PEOPLE_SCOPE}
     assert set(assembly.SCOPES) == STAFF
 
 
