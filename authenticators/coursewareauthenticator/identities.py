@@ -14,6 +14,7 @@ from sqlalchemy import Column, MetaData, String, Table, Text, create_engine, del
 from sqlalchemy.engine import Engine
 
 from coursewarehub.model.access import Arrival, Identity
+from coursewarehub.state.tables import create_tables
 
 _METADATA: Final = MetaData()
 IDENTITIES: Final = Table(
@@ -63,7 +64,7 @@ class IdentityBook:
             if self._engine is not None or not self._url:
                 return
             engine = create_engine(self._url, pool_pre_ping=True)
-            _METADATA.create_all(engine)
+            create_tables(_METADATA, engine)
             with engine.connect() as connection:
                 for row in connection.execute(select(IDENTITIES)):
                     identity = Identity(row.registration, row.subject)

@@ -29,6 +29,8 @@ from sqlalchemy import (
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.sql import Select
 
+from coursewarehub.state.tables import create_tables
+
 _METADATA: Final = MetaData()
 EVENTS: Final = Table(
     "courseware_audit",
@@ -176,7 +178,7 @@ class AuditBook:
         engine = self._connected()
         with self._lock:
             if not self._there:
-                _METADATA.create_all(engine)
+                create_tables(_METADATA, engine)
                 self._there = True
         return engine
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -14,32 +16,31 @@ LARGEST_LOG: Final = 10 * 1024 * 1024
 def replace_text(file: Path, text: str, mode: int = 0o600) -> None:
     """Write `text` to a new file beside `file`, then put it in its place."""
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor, partial = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as output:
-            os.fchmod(output.fileno(), mode)
-            output.write(text)
-            output.flush()
-            os.fsync(output.fileno())
+    with _written_beside(file, text, mode) as partial:
         os.replace(partial, file)
-    except BaseException:
-        Path(partial).unlink(missing_ok=True)
-        raise
 
 
 def create_text(file: Path, text: str, mode: int = 0o644) -> None:
     """Write a new file whole. Raises FileExistsError when there is one, which stays as it is."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, partial = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
+    with _written_beside(file, text, mode) as partial:
+        os.link(partial, file)
+
+
+@contextmanager
+def _written_beside(file: Path, text: str, mode: int) -> Iterator[Path]:
+    """A new file in the same folder, whole and on the disk; what is left of it under its own name goes."""
+    descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
+    partial = Path(name)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as output:
             os.fchmod(output.fileno(), mode)
             output.write(text)
             output.flush()
             os.fsync(output.fileno())
-        os.link(partial, file)
+        yield partial
     finally:
-        Path(partial).unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
 
 
 def rotate(log_file: Path) -> None:

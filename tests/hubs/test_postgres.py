@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import signal
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 import requests
@@ -33,13 +30,8 @@ MakeSite = Callable[..., RunningSite]
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Postgres]:
-    folder = Path(tempfile.mkdtemp(dir="/var/tmp"))
-    folder.chmod(0o755)
-    try:
-        with postgres(folder) as running:
-            yield running
-    finally:
-        shutil.rmtree(folder)
+    with postgres() as running:
+        yield running
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -101,15 +102,20 @@ def _root() -> bool:
 
 
 @contextmanager
-def postgres(folder: Path) -> Iterator[Postgres]:
-    """A running server below `folder`, which must be reachable for the account `postgres`."""
+def postgres(*databases: str) -> Iterator[Postgres]:
+    """A running server with these databases of the account `courses`, in a folder that is removed with it."""
     subprocess.run([CHECKOUT / "tools" / "apt-install", "postgresql"], check=True, stdout=subprocess.DEVNULL)
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    server = Postgres(folder / "postgres", found[-1].parent)
-    server.make()
-    server.start()
-    try:
-        server.accounts()
-        yield server
-    finally:
-        server.stop()
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        Path(folder).chmod(0o755)  # the account `postgres` has to reach what is below
+        server = Postgres(Path(folder) / "postgres", found[-1].parent)
+        server.make()
+        server.start()
+        try:
+            server.accounts()
+            with server.connect() as connection:
+                for database in databases:
+                    connection.execute(f"CREATE DATABASE {database} OWNER courses")
+            yield server
+        finally:
+            server.stop()

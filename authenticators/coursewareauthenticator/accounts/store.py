@@ -29,17 +29,16 @@ from sqlalchemy import (
     create_engine,
     delete,
     func,
-    inspect,
     or_,
     select,
     text,
     update,
 )
 from sqlalchemy.engine import Connection, Engine, Row
-from sqlalchemy.exc import DBAPIError
 
 from coursewareauthenticator.accounts.people import Account, Person, State
 from coursewarehub.model.roles import Role
+from coursewarehub.state.tables import create_tables
 
 _T = TypeVar("_T")
 _METADATA: Final = MetaData()
@@ -288,12 +287,7 @@ class AccountBook:
         with self._lock:
             if self._engine is None:
                 engine = create_engine(self._url, pool_pre_ping=True, hide_parameters=True)
-                try:
-                    _METADATA.create_all(engine)
-                except DBAPIError:
-                    # Another process has made it at the same moment.
-                    if not inspect(engine).has_table(ACCOUNTS.name):
-                        raise
+                create_tables(_METADATA, engine)
                 self._engine = engine
             return self._engine
 

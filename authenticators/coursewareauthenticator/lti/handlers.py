@@ -40,6 +40,8 @@ from coursewareauthenticator.lti.launch import (
     LaunchRefused,
     Message,
     Once,
+    check_form,
+    check_size,
     return_address,
 )
 from coursewareauthenticator.lti.login import LIFETIME, Parameters, Pending, read_callback
@@ -131,18 +133,10 @@ class LtiPage(BaseHandler):
 
     def form(self) -> Parameters:
         """The form that was sent, or the query of a GET. LaunchRefused 413, 415."""
-        if len(self._read) + len(self.request.query) > LARGEST_BODY:
-            raise LaunchRefused(413, "body", N_("The launch is larger than 64 KB: remove long custom parameters."))
+        check_size(len(self._read) + len(self.request.query))
         if self.request.method != "POST":
             return _parameters(self.request.query.encode("latin-1", "replace"))
-        kind = self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        if kind != "application/x-www-form-urlencoded":
-            raise LaunchRefused(
-                415,
-                "Content-Type",
-                N_("A launch is a form of the type application/x-www-form-urlencoded, not %(kind)s."),
-                kind=kind or "nothing",
-            )
+        check_form(self.request.headers.get("Content-Type", ""))
         return _parameters(bytes(self._read))
 
     # -- the answer --------------------------------------------------------------------------------------------

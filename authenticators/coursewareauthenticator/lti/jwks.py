@@ -11,12 +11,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeVar
-from urllib.parse import urlsplit
 
 from tornado.httpclient import HTTPError, HTTPRequest
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
-from coursewareauthenticator.lti.launch import BadSignature, LaunchRefused, UnknownKey, is_web_address
+from coursewareauthenticator.lti.launch import BadSignature, LaunchRefused, UnknownKey, may_be_asked
 from coursewareauthenticator.lti.tokens import LARGEST_KEY_SET, KeySet, read_key_set
 from coursewarehub.i18n import N_
 
@@ -129,7 +128,7 @@ class PlatformKeys:
 
     async def _get(self, url: str) -> bytes:
         """The body of a 200. LaunchRefused 502 for an address that is not allowed, 503 for every other failure."""
-        if not self._is_allowed(url):
+        if not may_be_asked(url, self._http_hosts):
             raise LaunchRefused(
                 502,
                 "jwks_url",
@@ -156,12 +155,6 @@ class PlatformKeys:
         if response.code != 200:
             raise _unreachable(url, f"HTTP {response.code}")
         return response.body
-
-    def _is_allowed(self, url: str) -> bool:
-        if not is_web_address(url):
-            return False
-        parts = urlsplit(url)
-        return parts.scheme == "https" or bool(self._http_hosts & {parts.netloc, parts.hostname})
 
 
 def _unreachable(url: str, why: str) -> LaunchRefused:

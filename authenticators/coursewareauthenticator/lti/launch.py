@@ -268,6 +268,32 @@ def is_web_address(text: str) -> bool:
     )
 
 
+def may_be_asked(url: str, http_hosts: frozenset[str]) -> bool:
+    """Whether an address may be asked: https, or a host (`name` or `name:port`) that is allowed without."""
+    if not is_web_address(url):
+        return False
+    parts = urlsplit(url)
+    return parts.scheme == "https" or bool(http_hosts & {parts.netloc, parts.hostname})
+
+
+def check_size(size: int) -> None:
+    """Raise LaunchRefused 413 for a body and query that are larger together than what is looked at."""
+    if size > LARGEST_BODY:
+        raise LaunchRefused(413, "body", N_("The launch is larger than 64 KB: remove long custom parameters."))
+
+
+def check_form(content_type: str) -> None:
+    """Raise LaunchRefused 415 for a body that is no form."""
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind != "application/x-www-form-urlencoded":
+        raise LaunchRefused(
+            415,
+            "Content-Type",
+            N_("A launch is a form of the type application/x-www-form-urlencoded, not %(kind)s."),
+            kind=kind or "nothing",
+        )
+
+
 def return_address(url: str | None, *, error: str | None = None, message: str | None = None) -> str | None:
     """The platform's page to go back to, with a sentence for the person (LTI 1.1 §4.2, LTI 1.3 §5.4.5).
 

@@ -13,11 +13,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Column, Engine, MetaData, String, Table, Text, delete, insert, inspect, select
+from sqlalchemy import BigInteger, Column, Engine, MetaData, String, Table, Text, delete, insert, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from coursewareauthenticator.lti.launch import Grades, Launch, LaunchRefused, Outcomes, Person, Roster, Services
 from coursewarehub.i18n import N_
+from coursewarehub.state.tables import create_tables
 
 _METADATA: Final = MetaData()
 _CONTEXTS: Final = Table(
@@ -77,11 +78,7 @@ class LaunchStore:
 
     def create(self) -> None:
         """Make the tables if they are not there; another process may do so at the same time."""
-        try:
-            _METADATA.create_all(self._engine)
-        except DBAPIError:
-            if not all(inspect(self._engine).has_table(name) for name in _METADATA.tables):
-                raise
+        create_tables(_METADATA, self._engine)
 
     def claimed(self, registration: str) -> tuple[str, str] | None:
         """The (deployment, context) that is connected for a registration, or None."""

@@ -15,7 +15,6 @@ from typing import Final
 from urllib.parse import quote_from_bytes, unquote_to_bytes, urlsplit
 
 from coursewareauthenticator.lti.launch import (
-    LARGEST_BODY,
     BadSignature,
     Context,
     Launch,
@@ -26,6 +25,8 @@ from coursewareauthenticator.lti.launch import (
     Person,
     ResourceLink,
     Services,
+    check_form,
+    check_size,
     email,
     first,
     identifier,
@@ -113,16 +114,8 @@ def _form(request: Request) -> Pairs:
             N_("A launch is a form sent by POST, not %(method)s: open the link in your course again."),
             method=request.method,
         )
-    if len(request.body) + len(request.query) > LARGEST_BODY:
-        raise LaunchRefused(413, "body", N_("The launch is larger than 64 KB: remove long custom parameters."))
-    kind = request.content_type.partition(";")[0].strip().lower()
-    if kind != "application/x-www-form-urlencoded":
-        raise LaunchRefused(
-            415,
-            "Content-Type",
-            N_("A launch is a form of the type application/x-www-form-urlencoded, not %(kind)s."),
-            kind=kind or "nothing",
-        )
+    check_size(len(request.body) + len(request.query))
+    check_form(request.content_type)
     return _pairs(request.body)
 
 

@@ -11,11 +11,12 @@ import hashlib
 import threading
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, Engine, MetaData, String, Table, delete, func, insert, inspect, select
+from sqlalchemy import BigInteger, Column, Engine, MetaData, String, Table, delete, func, insert, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from coursewareauthenticator.lti.launch import LaunchRefused, Once
 from coursewarehub.i18n import N_
+from coursewarehub.state.tables import create_tables
 
 MOST: Final = 1_000_000
 """Rows that are kept at most: about 100 MB, and a hundred launches a second for as long as a nonce is kept."""
@@ -45,11 +46,7 @@ class NonceStore:
 
     def create(self) -> None:
         """Make the table if it is not there; another process may do so at the same time."""
-        try:
-            METADATA.create_all(self._engine)
-        except DBAPIError:
-            if not inspect(self._engine).has_table(TABLE.name):
-                raise
+        create_tables(METADATA, self._engine)
 
     def use(self, once: Once, now: float) -> None:
         """Use a nonce up. `now` is in seconds since 1970.

@@ -179,13 +179,17 @@ def _entered(catalogue: Catalogue) -> list[Course]:
     return [course for course in catalogue.courses.values() if course.state is not CourseState.ARCHIVED]
 
 
-class Launch(Arrival):
-    """A launch of LTI 1.1; of LTI 1.3 too, from platforms that post the token to the tool's own address."""
+class Posted(Arrival):
+    """What only a form of the platform reaches."""
 
     def get(self) -> None:
         """Somebody has typed or kept the address."""
         self.set_header("Allow", "POST")
         self.say(Notice.FROM_THE_PLATFORM)
+
+
+class Launch(Posted):
+    """A launch of LTI 1.1; of LTI 1.3 too, from platforms that post the token to the tool's own address."""
 
     async def post(self) -> None:
         """Send it on."""
@@ -228,13 +232,8 @@ class Login(Arrival):
             await self.dispatch(asked, "login", form)
 
 
-class Callback(Arrival):
+class Callback(Posted):
     """The end of a login of LTI 1.3."""
-
-    def get(self) -> None:
-        """Somebody has typed or kept the address."""
-        self.set_header("Allow", "POST")
-        self.say(Notice.FROM_THE_PLATFORM)
 
     async def post(self) -> None:
         """Send it on: to the course that the token speaks of, or, without one, to where the login began."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -27,15 +25,8 @@ URL = "https://hub.example.org/courses/python/hub/lti/launch"
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Postgres]:
-    folder = Path(tempfile.mkdtemp(dir="/var/tmp"))
-    folder.chmod(0o755)
-    try:
-        with postgres(folder) as running:
-            with running.connect() as connection:
-                connection.execute("CREATE DATABASE courses OWNER courses")
-            yield running
-    finally:
-        shutil.rmtree(folder)
+    with postgres("courses") as running:
+        yield running
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])

@@ -46,6 +46,13 @@ class SiteFolder:
         assert "Traceback" not in outcome.out + outcome.err
         assert "OK" not in outcome.out
 
+    def assert_told(self, place: str, telling: str) -> None:
+        """`check` must end with 2 and tell this of the place, beside others, and no secret (`hunter2`)."""
+        outcome = self.run("check")
+        assert outcome.code == 2 and "hunter2" not in outcome.err
+        lines = [each for each in outcome.err.splitlines() if each.startswith(f"{place}: ")]
+        assert any(telling in each for each in lines), outcome.err
+
 
 @pytest.fixture
 def site(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> SiteFolder:

@@ -50,10 +50,7 @@ COURSE = "id: demo\ntitle: Demo\n"
 def test_a36_b09_broken_login(site: Any, monkeypatch: pytest.MonkeyPatch, text: str, line: int, telling: str) -> None:
     monkeypatch.setenv("S", "x")
     site.write("site.yaml", "mode: production\n" + text)
-    outcome = site.run("check")
-    assert outcome.code == 2 and "hunter2" not in outcome.err
-    lines = [each for each in outcome.err.splitlines() if each.startswith(f"site.yaml:{line}: ")]
-    assert any(telling in each for each in lines), outcome.err
+    site.assert_told(f"site.yaml:{line}", telling)
 
 
 @pytest.mark.parametrize(

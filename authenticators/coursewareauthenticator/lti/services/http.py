@@ -15,7 +15,7 @@ from urllib.parse import urljoin, urlsplit
 from tornado.httpclient import HTTPError, HTTPRequest, HTTPResponse
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
-from coursewareauthenticator.lti.launch import is_web_address
+from coursewareauthenticator.lti.launch import is_web_address, may_be_asked
 from coursewareauthenticator.lti.services.reasons import Kind, Reason, ServiceFailure
 
 TIMEOUT: Final = 20.0
@@ -104,7 +104,7 @@ class ServiceHttp:
             self._client = None
 
     async def _once(self, call: Call, url: str) -> HTTPResponse:
-        if not self.is_allowed(url):
+        if not may_be_asked(url, self._http_hosts):
             raise ServiceFailure(Kind.PERMANENT, Reason.NOT_ASKED, urlsplit(url).netloc[:200])
         if self._client is None:
             self._client = SimpleAsyncHTTPClient(
@@ -126,13 +126,6 @@ class ServiceHttp:
                 return await self._client.fetch(request, raise_error=False)
         except (HTTPError, OSError, ValueError, TimeoutError) as error:
             raise ServiceFailure(Kind.RETRY, Reason.NO_ANSWER, type(error).__name__, everything=True) from None
-
-    def is_allowed(self, url: str) -> bool:
-        """Whether an address may be asked: https, or a host that is allowed without."""
-        if not is_web_address(url):
-            return False
-        parts = urlsplit(url)
-        return parts.scheme == "https" or bool(self._http_hosts & {parts.netloc, parts.hostname})
 
 
 def same_origin(one: str, other: str) -> bool:

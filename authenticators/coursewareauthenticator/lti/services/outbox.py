@@ -35,17 +35,17 @@ from sqlalchemy import (
     delete,
     func,
     insert,
-    inspect,
     or_,
     select,
     update,
 )
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import IntegrityError
 
 from coursewareauthenticator.lti.services import backoff
 from coursewareauthenticator.lti.services.grades import Grade, dump, load
 from coursewareauthenticator.lti.services.reasons import Kind, Reason, ServiceFailure, sentence
 from coursewareauthenticator.lti.services.targets import LineItemTarget, OutcomeTarget, Target
+from coursewarehub.state.tables import create_tables
 
 LEASE: Final = 180_000
 """Milliseconds for which a claim holds: longer than a delivery may take (`sender.LONGEST`)."""
@@ -161,11 +161,7 @@ class Outbox:
 
     def create(self) -> None:
         """Make the table if it is not there; another process may do so at the same time."""
-        try:
-            METADATA.create_all(self._engine)
-        except DBAPIError:
-            if not inspect(self._engine).has_table(TABLE.name):
-                raise
+        create_tables(METADATA, self._engine)
 
     def put(self, student: str, target: Target, grade: Grade) -> bool:
         """Let a person's newest grade go to a platform; False when there is nothing to send.

