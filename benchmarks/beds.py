@@ -35,7 +35,7 @@ class Facts:
     """Where a bed's host is: `address` is reached from here, `machine` is the pid of a process on it.
 
     `images` are full names by `singleuser` and `hub`, `base` that of a small Debian; `storage` is a folder that all
-    machines of the bed share.
+    machines of the bed share. `join` are shell commands that make a process one of the machine's.
     """
 
     url: str
@@ -44,6 +44,7 @@ class Facts:
     storage: str
     images: dict[str, str]
     base: str
+    join: str
 
 
 class Host:
@@ -54,9 +55,10 @@ class Host:
         self.facts = Facts(**self._answer())
 
     def placed(self, command: list[str], folder: Path) -> list[str]:
-        """The command line that runs a command on the machine."""
+        """The command line that runs a command on the machine, with processor time as a service there has it."""
+        join = ["sh", "-c", f'{self.facts.join}exec "$@"', "join"]
         enter = ["nsenter", "--target", str(self.facts.machine), "--mount", "--uts", "--net"]
-        return [*enter, f"--wd={folder}", *command]
+        return [*join, *enter, f"--wd={folder}", *command]
 
     def docker(self, *arguments: str) -> str:
         """What ``docker ARGUMENTS`` prints there; `StackError` when it fails."""
@@ -145,7 +147,8 @@ def serve(kind: str) -> None:
         assert first.machine is not None
         images = provide_images(bed.registry, engines)
         base = f"{bed.registry.address}/{BASE}"
-        _say(asdict(Facts(first.url, first.address, first.machine.pid, str(bed.storage), images, base)))
+        join = first.join("hub")
+        _say(asdict(Facts(first.url, first.address, first.machine.pid, str(bed.storage), images, base, join)))
         for line in sys.stdin:
             try:
                 _say(answer(json.loads(line)))

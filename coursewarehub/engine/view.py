@@ -22,6 +22,7 @@ Predicate = Callable[[Observation], bool]
 _EVENTS: Final = ("create", "start", "die", "destroy", "pause", "unpause")
 _QUIET: Final = 10.0  # seconds between two looks at a Docker host whose events are heard
 _LONGEST_REST: Final = 0.5  # seconds; looking at a busy engine may take a tenth of the time
+_LONGEST_BREATH: Final = 0.1  # seconds, as often as a Swarm's manager writes down what nodes tell
 _BACK: Final = 5  # seconds of events that are heard again after a new connection
 _REMEMBERED: Final = 600.0  # seconds for which something that is gone is remembered
 
@@ -185,13 +186,16 @@ class EngineView:
         return self.fast if self._waiters and not self.swarm else self.interval
 
     async def _follow(self) -> None:
-        """Look quickly at the services that somebody waits for."""
+        """Look quickly at the services that somebody waits for.
+
+        A manager is busy with it for a quarter of the time; what one slow look takes says little of the next.
+        """
         while True:
             await self._followed.wait()
             begun = time.monotonic()
             with self._understood():
                 await self._look_at({waiter.name for waiter in self._waiters})
-            await asyncio.sleep(max(self.fast, 3 * (time.monotonic() - begun)))
+            await asyncio.sleep(max(self.fast, min(3 * (time.monotonic() - begun), _LONGEST_BREATH)))
 
     async def _listen(self) -> None:
         """Survey at once when the engine tells of an event."""

@@ -25,6 +25,7 @@ from support.registry import Registry
 from support.sites import alive, eventually
 
 BASE = "debian:bookworm-slim"
+_EQUALS = 16  # how many services a bed weighs as much as, beside the processes outside of it
 
 # Arguments: name of the machine, the engine's run folder on the host.
 # All mounts made here stay here, but those in the run folder, which are seen on both sides.
@@ -101,8 +102,7 @@ class Engine:
         """Boot the machine if need be, and start dockerd, without waiting."""
         if self.machine is None:
             self._boot()
-        group = self._group() / "cgroup.procs"
-        start = ("sh", "-c", f'echo $$ >"{group}"; exec dockerd --config-file "{self.folder / "daemon.json"}"')
+        start = ("sh", "-c", f'{self.join("engine")}exec dockerd --config-file "{self.folder / "daemon.json"}"')
         with self.log.open("ab") as log:
             command = self.inside(*start, folder=Path("/"))
             self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
@@ -118,7 +118,7 @@ class Engine:
         run("mount", "--make-shared", self.run_folder)
         enter = ["nsenter", f"--net={self.network.path}"] if self.network else []
         unshare = ["unshare", "--mount", "--uts", "--propagation", "unchanged"]
-        script = f'echo $$ >"{self._group() / "cgroup.procs"}"{BOOT}'
+        script = self.join("engine") + BOOT
         command = [*enter, *unshare, "sh", "-c", script, "boot", self.name, str(self.run_folder)]
         with self.log.open("wb") as log:
             self.machine = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, start_new_session=True)
@@ -146,11 +146,24 @@ class Engine:
             **self.settings,
         }
 
-    def _group(self) -> Path:
+    def join(self, part: str) -> str:
+        """Shell commands that put a process into a control group of the machine.
+
+        Systemd gives each service of a machine a group, beside those of containers, so that they share processor time
+        as equals. So does this; without it, one thread of an engine weighs as much as all containers.
+        """
         root = Path("/sys/fs/cgroup")
-        group = (root if (root / "cgroup.procs").exists() else root / "pids") / self.place.name / f"{self.name}-engine"
-        group.mkdir(parents=True, exist_ok=True)
-        return group
+        unified = (root / "cgroup.procs").exists()
+        lines = []
+        for hierarchy in (root,) if unified else (root / "pids", root / "cpu"):
+            bed = hierarchy / self.place.name
+            group = bed / f"{self.name}-{part}"
+            group.mkdir(parents=True, exist_ok=True)
+            weight = bed / ("cpu.weight" if unified else "cpu.shares")
+            if weight.exists():
+                weight.write_text(f"{(100 if unified else 1024) * _EQUALS}")
+            lines.append(f'echo $$ >"{group / "cgroup.procs"}"\n')
+        return "".join(lines)
 
     def wait(self) -> None:
         """Until it answers."""
