@@ -31,6 +31,11 @@ class Verdict(Protocol):
         """One sentence for the person when refused."""
 
 
+def groups_of(verdict: Verdict) -> list[str]:
+    """The hub groups of somebody who has a role: the role itself, then what else the decision says."""
+    return [str(verdict.role), *getattr(verdict, "groups", ())]
+
+
 Decide = Callable[..., Verdict]
 
 
@@ -117,7 +122,7 @@ class CoursewareAuthenticator(Authenticator):
         if not verdict.allowed or verdict.role is None:
             self.log.warning("Refused %r: %s", name[:64], verdict.reason)
             raise HTTPError(403, str(verdict.reason))
-        return {"name": self.normalize_username(name), "admin": False, "groups": [str(verdict.role)]}
+        return {"name": self.normalize_username(name), "admin": False, "groups": groups_of(verdict)}
 
     async def refresh_user(self, user: Any, handler: Any = None, **_: Any) -> bool | dict[str, Any]:
         """Ask again: False ends the login, otherwise the groups as they are now."""
@@ -132,7 +137,7 @@ class CoursewareAuthenticator(Authenticator):
         was = role_of(user)
         if was is not None and was != verdict.role:
             self.record(role_changed(user.name, was=was, role=str(verdict.role), reason=str(verdict.reason)))
-        return {"name": self.normalize_username(user.name), "admin": False, "groups": [str(verdict.role)]}
+        return {"name": self.normalize_username(user.name), "admin": False, "groups": groups_of(verdict)}
 
 
 def role_of(user: Any) -> str | None:

@@ -22,11 +22,15 @@ from tornado.web import HTTPError
 from traitlets import Any as AnyTrait
 from traitlets import Float, List
 
-from coursewareauthenticator.base import CoursewareAuthenticator, Verdict, address_of, not_by_token
+from coursewareauthenticator.base import CoursewareAuthenticator, Verdict, address_of, groups_of, not_by_token
+from coursewareauthenticator.dummy import WorkshopMethod
 from coursewareauthenticator.identities import IdentityBook, NameTakenError
 from coursewareauthenticator.methods import (
+    LINKED_ALREADY,
     NAME_TAKEN,
     NO_SUCH_METHOD,
+    NOT_LINKABLE,
+    ONE_OF_EACH,
     WAIT,
     WRONG,
     ButtonMethod,
@@ -36,7 +40,7 @@ from coursewareauthenticator.methods import (
     StandingMethod,
 )
 from coursewareauthenticator.throttle import Throttle
-from coursewarehub.model.access import Arrival, Identity, Reason
+from coursewarehub.model.access import Arrival, Decision, Identity, Reason, union
 from coursewarehub.wire import audit
 
 ARRIVAL: Final = "arrival"
@@ -47,6 +51,9 @@ LAUNCH: Final = "launch"
 
 METHOD: Final = "method"
 """The field of the form that says which of several methods is meant."""
+
+SOMEBODY: Final = "courseware-somebody"
+"""The cookie that says that somebody may be signed in; forms from other sites bring it, unlike the hub's own."""
 
 DONE: Final = "done"
 """The parameter that tells the login page what somebody has just done: `password`, they have set theirs."""
@@ -61,6 +68,13 @@ class Launch:
 
 def _username(arrival: Arrival) -> str:
     return arrival.username
+
+
+def _say_somebody(handler: Any) -> None:
+    """Set the cookie `SOMEBODY`, which says nothing of who it is; browsers take it by https only."""
+    if handler is not None and getattr(handler.request, "protocol", "") == "https":
+        options: dict[str, Any] = {"samesite": "None", "secure": True, "httponly": True, "expires_days": 14}
+        handler.set_cookie(SOMEBODY, "1", path=handler.hub.base_url, **options)
 
 
 class RefusedError(HTTPError):
@@ -138,10 +152,36 @@ class CoursewareLogin(CoursewareAuthenticator):
                 await method.ended(frozenset(known[name].identity.subject for name in names if name in known))
 
     def verdict(self, name: str) -> Verdict:
-        """The decision for a user name, by how its owner last logged in."""
+        """The decision for a user name, by how its owner last logged in and by the logins linked with it."""
         normal = self.normalize_username(name)
-        verdict: Verdict = self.decide(normal, self.identities.last_arrival(normal))
+        last = self.identities.last_arrival(normal)
+        if last is not None and self.identities.linked_to(last.identity) is not None:
+            return Decision(False, None, Reason.LINKED)
+        return self._decided(normal, last)
+
+    def _decided(self, name: str, arrival: Arrival | None) -> Verdict:
+        """The decision for `name` and a login that leads to it: by all its logins, of which this is the newest."""
+        last = self.identities.last_arrival(name)
+        linked = self.identities.linked(name)
+        by_link = arrival is not None and arrival.identity in {each.identity for each in linked}
+        if arrival is not None and not by_link and (last is None or last.identity != arrival.identity):
+            linked = ()  # the links are of whoever has the name now
+        main = last if by_link else arrival
+        decisions: list[Any] = [self.decide(name, main)]
+        for each in linked:
+            now = arrival if arrival is not None and each.identity == arrival.identity else each
+            decisions.append(self.decide(self.own_name(now), now))
+        verdict: Verdict = decisions[0] if len(decisions) == 1 else union(decisions)
         return verdict
+
+    def own_name(self, arrival: Arrival) -> str:
+        """The user name that a login has by itself, whatever it is linked with; empty when there can be none."""
+        name_for: Callable[[Arrival], str] = self.name_for or _username
+        try:
+            wanted = self.normalize_username(name_for(arrival))
+        except ValueError:
+            wanted = ""
+        return self.identities.own_name_of(arrival.identity) or wanted
 
     async def authenticate(self, handler: Any, data: dict[str, Any] | None) -> dict[str, Any] | None:
         """Find out who it is, then decide.
@@ -163,21 +203,16 @@ class CoursewareLogin(CoursewareAuthenticator):
             self._tell_refused(arrival, refused, address, launched)
             raise
         self._tell_succeeded(name, arrival, verdict, address, launched)
-        return {"name": name, "admin": False, "groups": [str(verdict.role)]}
+        _say_somebody(handler)
+        return {"name": name, "admin": False, "groups": groups_of(verdict)}
 
     async def enter(self, arrival: Arrival) -> tuple[str, Verdict]:
         """The user name and the verdict of somebody who has proved who they are. RefusedError (403) with the reason."""
-        name_for: Callable[[Arrival], str] = self.name_for or _username
-        try:
-            wanted = self.normalize_username(name_for(arrival))
-        except ValueError:
-            wanted = ""
         await self.prepare()
-        known = self.identities.name_of(arrival.identity)
-        name = known or wanted
+        name = self.identities.linked_to(arrival.identity) or self.own_name(arrival)
         if not name:
             raise RefusedError("", str(Reason.INVALID_NAME))
-        verdict: Verdict = self.decide(name, arrival)
+        verdict = self._decided(name, arrival)
         if not verdict.allowed or verdict.role is None:
             self.log.warning("Refused %r: %s", name[:64], verdict.reason)
             raise RefusedError(name, str(verdict.reason))
@@ -234,20 +269,77 @@ class CoursewareLogin(CoursewareAuthenticator):
         """Ask again, also the provider when it can be asked without the person: False ends the login."""
         not_by_token(handler)
         await self.prepare()
-        arrival = self.identities.last_arrival(self.normalize_username(user.name))
-        method = self._method(arrival.identity.registration) if arrival is not None else None
-        if arrival is not None and isinstance(method, RefreshingMethod):
-            try:
-                now = await method.look_again(arrival)
-            except LoginFailedError as error:
-                self.log.warning("Cannot look %r up again: %s", user.name, error.detail or error.sentence)
-                now = arrival
-            # Who is no longer there is in no group: the hub then ends what a role by group had given.
-            kept = now or replace(arrival, groups=frozenset())
-            await asyncio.to_thread(self.identities.enter, kept, user.name, [arrival.identity.registration])
-            if now is None:
-                return False
-        return self._still(user)
+        name = self.normalize_username(user.name)
+        last = self.identities.last_arrival(name)
+        every = [*([last] if last is not None else []), *self.identities.linked(name)]
+        gone = [await self._is_gone(arrival, name) for arrival in every]
+        return False if gone and all(gone) else self._still(user)
+
+    async def _is_gone(self, arrival: Arrival, name: str) -> bool:
+        """Look somebody up again where that can be done, and keep what is found; whether they are no longer there."""
+        method = self._method(arrival.identity.registration)
+        if not isinstance(method, RefreshingMethod):
+            return False
+        try:
+            now = await method.look_again(arrival)
+        except LoginFailedError as error:
+            self.log.warning("Cannot look %r up again: %s", name, error.detail or error.sentence)
+            return False
+        # Who is no longer there is in no group: the hub then ends what a role by group had given.
+        kept = now or replace(arrival, groups=frozenset())
+        await asyncio.to_thread(self.identities.enter, kept, name, [arrival.identity.registration])
+        return now is None
+
+    # -- linking ------------------------------------------------------------------------------------------------
+
+    async def prove(self, handler: Any, data: dict[str, Any]) -> Arrival | None:
+        """Who somebody is by a form, without logging them in; None when name and password do not fit. HTTPError."""
+        return await self._by_form(handler, data)
+
+    def linkable(self) -> list[str]:
+        """The ways to log in that can be linked with others: all that prove who somebody is."""
+        return [method.name for method in self.methods if not isinstance(method, WorkshopMethod)]
+
+    async def link(self, name: str, arrival: Arrival, address: str = "") -> None:
+        """Let a login that somebody has just proved lead to the user `name` as well. HTTPError 403 or 409."""
+        await self.prepare()
+        obstacle = self._no_link(name, arrival)
+        if obstacle is not None:
+            raise HTTPError(409, obstacle)
+        own = self.own_name(arrival)
+        verdict: Verdict = self.decide(own, arrival) if own else Decision(False, None, Reason.INVALID_NAME)
+        if not verdict.allowed:
+            raise HTTPError(403, str(verdict.reason))
+        try:
+            await asyncio.to_thread(self.identities.link, arrival, name)
+        except NameTakenError:
+            raise HTTPError(409, LINKED_ALREADY) from None
+        self.log.info("%r has linked %s with %s", name, own, arrival.identity.registration)
+        self.record(audit.logins_linked(name, method=arrival.identity.registration, address=address))
+
+    def _no_link(self, name: str, arrival: Arrival) -> str | None:
+        """Why a login cannot be linked with that of `name`, as a sentence."""
+        last, allowed = self.identities.last_arrival(name), self.linkable()
+        way = arrival.identity.registration
+        if last is not None and self.identities.linked_to(last.identity) is not None:
+            return LINKED_ALREADY
+        if last is None or last.identity.registration not in allowed or way not in allowed:
+            return NOT_LINKABLE
+        if way in {last.identity.registration, *(each.identity.registration for each in self.identities.linked(name))}:
+            return ONE_OF_EACH
+        own = self.identities.own_name_of(arrival.identity)
+        if self.identities.linked_to(arrival.identity) or (own is not None and self.identities.linked(own)):
+            return LINKED_ALREADY
+        return None
+
+    async def unlink(self, name: str, way: str, address: str = "") -> bool:
+        """Let a login lead to a user of its own again; whether it was linked."""
+        await self.prepare()
+        done: bool = await asyncio.to_thread(self.identities.unlink, name, way)
+        if done:
+            self.log.info("%r has unlinked %s", name, way)
+            self.record(audit.logins_unlinked(name, method=way, address=address))
+        return done
 
     def delete_user(self, user: Any) -> None:
         """JupyterHub deletes a user: the name is free for another identity."""

@@ -13,6 +13,10 @@ NAME_TAKEN = N_("Your name in this course belongs to another account. Ask your i
 WRONG = N_("The name or the password was wrong.")
 NO_SUCH_METHOD = N_("This course does not let people in that way.")
 
+LINKED_ALREADY = N_("This login belongs to another account already. Sign in with it and end that link first.")
+ONE_OF_EACH = N_("You have a login of this kind in your account already: end its link first.")
+NOT_LINKABLE = N_("This login cannot be linked: it does not prove who somebody is, or the course does not have it.")
+
 SLOW_SERVICE = N_("The sign-in service did not answer in time. Try again in a minute.")
 BROKEN_SERVICE = N_("The sign-in service cannot be reached or does not work. Try again later, or tell your instructor.")
 UNFINISHED = N_("The sign-in was not finished, or it was started in another window. Please sign in again.")
@@ -52,6 +56,10 @@ SENTENCES: Final = (
     BUSY,
 )
 """Everything that a login says to people besides the access decision's own reasons; `WRONG` is for the audit alone."""
+
+
+LINKING: Final = (LINKED_ALREADY, ONE_OF_EACH, NOT_LINKABLE)
+"""Why two logins cannot be linked."""
 
 
 class LoginFailedError(Exception):

@@ -27,6 +27,7 @@ from pydantic import SecretStr
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 from tornado.web import HTTPError
 
+from coursewareauthenticator import linking
 from coursewareauthenticator.claims import Rules, arrival_of
 from coursewareauthenticator.login import ARRIVAL, CoursewareLogin
 from coursewareauthenticator.methods import (
@@ -310,6 +311,8 @@ class ReturnHandler(OAuthCallbackHandler, _OnLoginPage):
         """Check, find out who it is, let them in."""
         try:
             arrival = await self._arrival()
+            if linking.take(self, arrival):
+                return
             user = await self.login_user({ARRIVAL: arrival})
         except LoginFailedError as error:
             await self.fail(error)

@@ -96,6 +96,8 @@ def _how(course: Course) -> Iterator[tuple[str, str]]:
     yield "idle after", format_duration(limits.idle_server)
     if course.image is not None:
         yield "image", course.image
+    if course.images:
+        yield "or image", ", ".join(course.images)
     if course.egress != "open":
         yield "reaches", _REACHES[course.egress]
     if course.placement.constraints:

@@ -74,7 +74,7 @@ def findings(loaded: LoadedSite, site_id: str, status: Mapping[str, Any] | None)
 
 def images_of(loaded: LoadedSite, spawner: ContainerSpawner) -> tuple[str, ...]:
     """Images of the courses' servers."""
-    found = {course.image or spawner.image for course in loaded.courses.values()}
+    found = {image for course in loaded.courses.values() for image in course.images_with(spawner.image)}
     return tuple(sorted(found or {spawner.image}))
 
 

@@ -138,7 +138,8 @@ def _images_of_site(root: Path) -> tuple[str, ...]:
     if not isinstance(spawner, ContainerSpawner):
         raise CommandError(f"The site's spawner is `{spawner.kind}`, which needs no images: name one to pull.")
     courses = (course for course in loaded.courses.values() if course.state != "archived")
-    return tuple(dict.fromkeys([spawner.image, *(course.image for course in courses if course.image)]))
+    of_courses = (image for course in courses for image in course.images_with(spawner.image))
+    return tuple(dict.fromkeys([spawner.image, *of_courses]))
 
 
 def _told(work: Callable[[], _T]) -> _T:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlencode
@@ -74,7 +75,9 @@ class Desk:
     hasher: Hasher
     mail_password: SecretStr | None = None
     throttle: Throttle = field(default_factory=Throttle)
-    _sending: set[asyncio.Task[None]] = field(default_factory=set)
+    _sending: set[asyncio.Future[None]] = field(default_factory=set)
+    # Threads of its own: a mail server that is silent takes none from those who sign in meanwhile.
+    _mailing: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "courseware-mail"))
 
     @property
     def mail(self) -> Mail | None:
@@ -102,7 +105,7 @@ class Desk:
         if len(self._sending) >= MOST_MAILS:
             log.warning("Too many mails are under way: one is left out")
             return
-        task = asyncio.ensure_future(asyncio.to_thread(self._send_links, asked, language))
+        task = asyncio.get_running_loop().run_in_executor(self._mailing, self._send_links, asked, language)
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
 

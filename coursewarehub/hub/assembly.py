@@ -278,6 +278,8 @@ def containers(c: Config, order: Order) -> None:
     if order.place.network is not None:
         c.ContainerSpawner.plan = planner(order.site, course, order.place.folders, order.place.network)
         c.ContainerSpawner.capacity = partial(capacity, order.place.network)
+    if course.images:
+        c.ContainerSpawner.images = list(course.images_with(spawner.image))
 
 
 def audit(c: Config, order: Order) -> None:
@@ -298,6 +300,7 @@ def audit(c: Config, order: Order) -> None:
 def pages(c: Config, order: Order) -> None:
     """Pages in the course's name, in the reader's language."""
     site, course = order.site, order.course
+    choices = login_choices(site, course)
     c.JupyterHub.template_paths = [str(_TEMPLATES)]
     c.JupyterHub.jinja_environment_options = {
         "extensions": [Localisation],
@@ -310,7 +313,8 @@ def pages(c: Config, order: Order) -> None:
             "title": course.title,
             "description": course.description,
             "language": course.language,
-            "logins": login_choices(site, course),
+            "logins": choices,
+            "linking": sum(choice["kind"] != "workshop" for choice in choices) > 1,
             "people": f"{paths.course_prefix(course.id)}hub/{PEOPLE}" if course.accounts is not None else "",
         },
         "engine": EngineState(order.place.folders.engine_state) if site.spawner.kind != "local" else None,

@@ -23,7 +23,7 @@ from jinja2.ext import InternationalizationExtension
 from jinja2.runtime import Context
 from tornado.web import RequestHandler
 
-from coursewareauthenticator.methods import SENTENCES
+from coursewareauthenticator.methods import LINKING, SENTENCES, WRONG
 from coursewarehub.i18n import (
     LANGUAGE_COOKIE,
     N_,
@@ -42,6 +42,7 @@ REFUSALS: Final = (
     N_("You are not a member of this course."),
     N_("Your learning platform does not say what you are in this course: ask your instructor."),
     N_("Your account in this course has ended. Ask your instructor."),
+    N_("This login leads to another account of yours now. Please sign in again."),
     N_("This course no longer lets people in that way. Please sign in again."),
     N_("This course is not published yet."),
     N_("This course is closed."),
@@ -53,7 +54,7 @@ REFUSALS: Final = (
 
 KNOWN_MESSAGES: Final = {
     **{reason: reason for reason in REFUSALS},
-    **{sentence: sentence for sentence in SENTENCES},
+    **{sentence: sentence for sentence in (*SENTENCES, *LINKING, WRONG)},
     "Server requested": N_("Your notebook has been asked for."),
     "Spawning server...": N_("The notebook server is starting."),
     "Starting": N_("The notebook server is starting."),

@@ -16,6 +16,7 @@ from coursewarehub.model.course import Course
 from coursewarehub.model.login import AccountsAuthentication, DummyAuthentication, LdapProvider, Login, OAuthProvider
 from coursewarehub.model.lti import LtiAuthentication
 from coursewarehub.model.site import Site
+from coursewarehub.model.spawner import ContainerSpawner
 from coursewarehub.state.folders import SiteFolders
 from coursewarehub.wire import paths
 
@@ -125,7 +126,14 @@ def _launches(site: Site, course: Course, folders: SiteFolders, secrets: Secrets
         seal=secrets.lti_seal.get_secret_value().encode(),
         keys_folder=folders.lti_keys,
         database_url=secrets.database_url.get_secret_value(),
-        images=frozenset({course.image} if course.image else ()),
+        images=_images(site, course),
+        choose_image=bool(course.images) and isinstance(site.spawner, ContainerSpawner),
         notebooks=partial(published_notebooks, folders.course(course.id).content / "current"),
     )
     return lti_methods(Desk(setup))
+
+
+def _images(site: Site, course: Course) -> tuple[str, ...]:
+    """What links may ask for, the usual one first."""
+    usual = site.spawner.image if isinstance(site.spawner, ContainerSpawner) else ""
+    return tuple(image for image in course.images_with(usual) if image)

@@ -26,11 +26,13 @@ from traitlets import Any as AnyTrait
 from traitlets import Float, default
 
 from coursewareauthenticator.base import CoursewareAuthenticator, role_of
+from coursewareauthenticator.login import CoursewareLogin
 from coursewarehub.hub.audit.lines import line_writer
 from coursewarehub.hub.audit.page import audit_handlers
 from coursewarehub.hub.audit.recorder import AuditSettings, Recorder, register_schemas
 from coursewarehub.hub.audit.requests import action_of
 from coursewarehub.hub.audit.sink import AuditSink
+from coursewarehub.hub.linking_pages import linking_handlers
 from coursewarehub.hub.removal import EVERY_SECONDS, end_memberships
 from coursewarehub.state.audit import AuditBook, Keeping
 from coursewarehub.wire.audit import course_changed
@@ -126,8 +128,10 @@ class CourseHub(JupyterHub):
         return None if row is None else role_of(row)
 
     def init_handlers(self) -> None:
-        """JupyterHub's pages, and before them those of the audit."""
+        """JupyterHub's pages, and before them those of the audit and of a person's logins."""
         super().init_handlers()
+        if isinstance(self.authenticator, CoursewareLogin):
+            self.handlers[:0] = self.add_url_prefix(self.hub_prefix, linking_handlers())
         if self._sink is not None:
             self.handlers[:0] = self.add_url_prefix(self.hub_prefix, audit_handlers())
 

@@ -28,6 +28,7 @@ from coursewarehub.hub.password_pages import AccountPage
 from coursewarehub.hub.removal import end_memberships
 from coursewarehub.i18n import N_
 from coursewarehub.model import Course, Role
+from coursewarehub.model.names import natural_key
 
 MOST_SHOWN: Final = 200
 """Lines of a list or a preview; the rest is counted, so that a large course makes no page that takes long."""
@@ -282,4 +283,4 @@ def lines(course: Course, accounts: Iterable[Account], actor: Role) -> list[Line
         if name not in names and not any(name.startswith(f"{login.name}:") for login in course.logins[1:]):
             found.append(Line(name, role, True, None, may_manage(actor, role)))
     ranks = list(Role)
-    return sorted(found, key=lambda line: (ranks.index(line.role), line.name))
+    return sorted(found, key=lambda line: (ranks.index(line.role), natural_key(line.name)))

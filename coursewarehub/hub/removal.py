@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 from jupyterhub import orm
 from jupyterhub.utils import new_token
 
-from coursewareauthenticator.base import role_of
+from coursewareauthenticator.base import groups_of, role_of
 from coursewarehub.wire.audit import Event, member_removed, role_changed
 
 EVERY_SECONDS: Final = 20.0
@@ -50,9 +50,9 @@ async def end_memberships(app: Any, decider: Decider) -> list[str]:
             if await _end(app, row):
                 decider.record(member_removed(row.name, was=was, reason=str(verdict.reason)))
                 removed.append(row.name)
-        elif verdict.allowed and [group.name for group in row.groups] != [str(verdict.role)] and row.groups:
+        elif verdict.allowed and {group.name for group in row.groups} != set(groups_of(verdict)) and row.groups:
             was = role_of(row) or ""
-            app.users[row.id].sync_groups([str(verdict.role)])
+            app.users[row.id].sync_groups(groups_of(verdict))
             if was and was != verdict.role:
                 decider.record(role_changed(row.name, was=was, role=str(verdict.role), reason=str(verdict.reason)))
         await asyncio.sleep(0)

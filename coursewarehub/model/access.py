@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from enum import StrEnum
 
@@ -14,6 +15,8 @@ from coursewarehub.model.roles import Role
 
 LAUNCHED = "lti-"
 """How the names of those begin who come from a learning platform."""
+
+_GROUP = "group:"
 
 STAFF = frozenset({Role.OWNER, Role.INSTRUCTOR, Role.ASSISTANT})
 
@@ -31,6 +34,7 @@ class Reason(StrEnum):
     NO_ROLE = "Your learning platform does not say what you are in this course: ask your instructor."
     NOT_A_MEMBER = "You are not a member of this course."
     NO_ACCOUNT = "Your account in this course has ended. Ask your instructor."
+    LINKED = "This login leads to another account of yours now. Please sign in again."
     OTHERWISE = "This course no longer lets people in that way. Please sign in again."
     DRAFT = "This course is not published yet."
     CLOSED = "This course is closed."
@@ -61,11 +65,15 @@ class Arrival:
 
 @dataclass(frozen=True)
 class Decision:
-    """The answer for one person; `role` is known even when a member may not enter now."""
+    """The answer for one person; `role` is known even when a member may not enter now.
+
+    `groups` are those of the course besides the role, such as `lab-a`; none of them is called as a role.
+    """
 
     allowed: bool
     role: Role | None
     reason: Reason
+    groups: tuple[str, ...] = ()
 
 
 def account_name(course: Course, arrival: Arrival) -> str:
@@ -115,7 +123,26 @@ def decide(course: Course, name: str, *, now: datetime, arrival: Arrival | None 
     if role is None:
         return Decision(False, None, granted)
     obstacle = None if role in STAFF else _obstacle(course, now)
-    return Decision(obstacle is None, role, obstacle or granted)
+    return Decision(obstacle is None, role, obstacle or granted, _groups(course, arrival))
+
+
+def union(decisions: Sequence[Decision]) -> Decision:
+    """What somebody may do who has several linked logins, by the decision for each: what any of them gives by itself.
+
+    The highest role counts with which they may enter now, else the highest role, else the first answer. The groups of
+    those that have a role come together. Raises ValueError without a decision.
+    """
+    ranks = list(Role)
+    best = min(
+        decisions, key=lambda each: (not each.allowed, len(ranks) if each.role is None else ranks.index(each.role))
+    )
+    groups = {group for each in decisions if each.role is not None for group in each.groups}
+    return replace(best, groups=tuple(sorted(groups)))
+
+
+def group_mark(group: str) -> str:
+    """How a group of the course's own stands among the groups of an arrival, where roles stand as they are."""
+    return f"{_GROUP}{group}"
 
 
 def _by_login(course: Course, arrival: Arrival | None) -> tuple[Role | None, Reason]:
@@ -151,6 +178,22 @@ def _has_ended(course: Course, arrival: Arrival) -> bool:
 def _account_role(arrival: Arrival) -> Role | None:
     """The role of somebody with an account of the course's own, which is their only group; none when it has ended."""
     return next((role for role in Role if role in arrival.groups), None)
+
+
+def _groups(course: Course, arrival: Arrival | None) -> tuple[str, ...]:
+    """The groups that the course's own accounts say, as far as the course's file names them (`resources.groups`).
+
+    None of them is called as a role: roles carry rights, and whoever imports a roster must not give them.
+    """
+    if arrival is None or course.accounts is None or course.accounts.name != arrival.identity.registration:
+        return ()
+    named = (name for name in course.resources.groups if is_group(name))
+    return tuple(sorted(name for name in named if group_mark(name) in arrival.groups))
+
+
+def is_group(name: str) -> bool:
+    """Whether a name can be that of a group of the course: it is not called as a role, in whatever case."""
+    return bool(name) and name.strip().casefold() not in {str(role) for role in Role}
 
 
 def _obstacle(course: Course, now: datetime) -> Reason | None:

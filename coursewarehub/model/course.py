@@ -27,6 +27,9 @@ from coursewarehub.model.values import (
     refusal,
 )
 
+MOST_IMAGES = 32
+"""Images of one course besides the usual one; each is kept on every node."""
+
 COURSE_ID = r"^[a-z][a-z0-9-]{0,30}[a-z0-9]$"
 
 
@@ -173,6 +176,17 @@ class Course(Settings):
         "ignores it.",
         examples=["example.org/teaching/python:2026.1"],
     )
+    images: Annotated[
+        tuple[ImageName, ...],
+        Field(max_length=MOST_IMAGES),
+        Expect(f"a list of at most {MOST_IMAGES} names of container images"),
+    ] = Field(
+        (),
+        description="Further container images that learners may choose instead of the usual one: on the page that "
+        "starts their server, or by a link of a learning platform (`course_image`). No other can be chosen. The "
+        "`local` spawner ignores them.",
+        examples=[["example.org/teaching/r:2026.1"]],
+    )
     egress: Literal["none", "registries", "open"] = Field(
         "open",
         description="What learners' containers reach beyond the site: `none` (for examinations), only the package "
@@ -185,6 +199,19 @@ class Course(Settings):
         description="Where the materials come from; without it learners start in an empty folder.",
     )
     limits: Limits = Field(Limits(), description="Limits of the course as a whole.")
+
+    @model_validator(mode="after")
+    def _images_each_once(self) -> Course:
+        for index, image in enumerate(self.images):
+            if image == self.image:
+                raise refusal("is the usual image (`image`) already", at=("images", index), hint="remove it here")
+            if image in self.images[:index]:
+                raise refusal(f"repeats `{image}`", at=("images", index), hint="keep it once")
+        return self
+
+    def images_with(self, usual: str) -> tuple[str, ...]:
+        """The images that learners may have, the usual one first; `usual` is the spawner's, for a course without."""
+        return tuple(dict.fromkeys((self.image or usual, *self.images)))
 
     @property
     def logins(self) -> tuple[Login, ...]:

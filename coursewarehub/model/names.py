@@ -38,6 +38,14 @@ def normalise_name(name: str) -> str:
     return unicodedata.normalize("NFC", folded)
 
 
+def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
+    """Sorts names as people do, by the value of the numbers in them: `s2` before `s10`."""
+    parts = re.findall(r"[0-9]{1,18}|[0-9]+|[^0-9]+", name)
+    return tuple(
+        (0, int(part), part) if part[0] in "0123456789" and len(part) <= 18 else (1, 0, part) for part in parts
+    )
+
+
 def valid_name(name: str) -> str:
     """Return the normalised name; raise ValueError saying what the name must (not) be."""
     normal = normalise_name(name)

@@ -119,7 +119,7 @@ class Containers:
             if self._numbers.get(course_id) is not None:
                 with contextlib.suppress(PoolExhausted):  # the site tells of it as a problem of the course
                     networks[course_id] = self.network(course_id)
-        images = frozenset(course.image or self._spawner.image for course in served.values())
+        images = frozenset(image for course in served.values() for image in course.images_with(self._spawner.image))
         return Wanted(networks, images, self._kept())
 
     def _occupied(self, courses: Collection[str]) -> None:

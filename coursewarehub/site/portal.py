@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import secrets
 from collections.abc import Callable, Mapping, Sequence
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 from tornado.web import Application, HTTPError, RequestHandler, StaticFileHandler
 
@@ -18,7 +20,9 @@ from coursewarehub.site.rendering import (
     ASSETS_FOLDER,
     CardState,
     CourseCard,
+    Fields,
     Obstacle,
+    SentLaunch,
     render_obstacle,
     render_portal,
 )
@@ -27,6 +31,8 @@ from coursewarehub.wire import paths
 log = logging.getLogger("coursewarehub.site.portal")
 
 _YEAR = 365
+_LARGEST_AGAIN = 64 * 1024
+_MOST_AGAIN = 1000
 Rule = tuple[str, type[RequestHandler], dict[str, Any]]
 """An address (a regular expression), what answers there, and what that is given."""
 
@@ -101,18 +107,35 @@ class Page(RequestHandler):
 
     def set_default_headers(self) -> None:
         """Nothing from other hosts, no sniffing; frames only where a launch would have arrived."""
-        course_id = paths.course_of(self.request.path) or ""
-        is_launch = self.request.path.startswith(paths.hub_lti(course_id))
         self.set_header(
             "Content-Security-Policy",
             "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors "
-            + ("*" if is_launch else "'none'"),
+            + ("*" if self.is_launch else "'none'"),
         )
         self.set_header("X-Content-Type-Options", "nosniff")
         self.set_header("Referrer-Policy", "same-origin")
         self.set_header("Server", "CoursewareHub")
         self.set_header("Vary", "Accept-Language, Cookie")
         self.set_header("Cache-Control", "no-store")
+
+    @property
+    def is_launch(self) -> bool:
+        """Whether a platform sends people here: perhaps in a frame of its own page."""
+        course_id = paths.course_of(self.request.path) or ""
+        return self.request.path.startswith((paths.hub_lti(course_id), paths.LTI))
+
+    @property
+    def sent(self) -> bytes:
+        """The body of the request, as far as it was read."""
+        return self.request.body
+
+    def fields(self) -> Fields | None:
+        """The form of a launch, to be sent once more as it came; None when there is none, or too much of it."""
+        if self.request.method != "POST" or len(self.sent) > _LARGEST_AGAIN:
+            return None
+        with contextlib.suppress(ValueError):
+            return parse_qsl(self.sent.decode(), keep_blank_values=True, max_num_fields=_MOST_AGAIN)
+        return None
 
     @property
     def language(self) -> str:
@@ -138,6 +161,7 @@ class Page(RequestHandler):
             course_title=course.title.text(self.language) if course else "",
             error_id=error_id,
             path=self.request.uri or "",
+            launch=SentLaunch(self.fields()) if self.is_launch else None,
         )
         self.set_status(usual if status is None else status)
         self.finish(page)

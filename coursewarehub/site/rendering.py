@@ -37,6 +37,17 @@ _LOCALES: Final = {"en": "en_GB", "ja": "ja_JP", "fr": "fr_FR"}
 Day = date | datetime
 """A whole day, or a moment with its time zone."""
 
+Fields = Sequence[tuple[str, str]]
+"""Hidden fields of a form, in order, names perhaps more than once."""
+
+
+@dataclass(frozen=True)
+class SentLaunch:
+    """What a platform has sent: its form, to be sent once more as it came; None when it came without one."""
+
+    fields: Fields | None = None
+
+
 CardState = Literal["open", "upcoming", "closed"]
 
 
@@ -154,11 +165,13 @@ def render_obstacle(
     course_title: str = "",
     error_id: str = "",
     path: str = "",
+    launch: SentLaunch | None = None,
 ) -> tuple[HTTPStatus, str]:
     """The status and the HTML that explain why a page cannot be had and what to do next.
 
     `course_title` may be empty (keep it so where it is not public), `error_id` is what a visitor can quote,
-    `path` is the path and query asked for, where the language switch comes back to.
+    `path` is the path and query asked for, where the language switch comes back to. `launch`: the page
+    stands in place of a launch, perhaps in a platform's frame, so what leads elsewhere opens a window.
     """
     explanation = EXPLANATIONS[obstacle]
     gettext = translations(language).gettext
@@ -173,7 +186,9 @@ def render_obstacle(
         command="coursewarehub check" if obstacle is Obstacle.BROKEN_COURSE else "",
         again=explanation.again,
         error_id=error_id,
-        languages=language_links(language, PORTAL, path),
+        fields=launch.fields if launch is not None else None,
+        framed=launch is not None,
+        languages=() if launch is not None else language_links(language, PORTAL, path),
     )
     return explanation.status, page
 

@@ -165,6 +165,16 @@ def member_deleted(person: str, *, actor: str, by: By) -> Event:
     return _event("member", "deleted", person=_name(person), actor=_name(actor), by=by)
 
 
+def logins_linked(person: str, *, method: str, address: str = "") -> Event:
+    """A person has linked another login with theirs: by `method` they are the same user from now on."""
+    return _event("member", "linked", person=_name(person), method=_short(method, _LONGEST_METHOD), address=address)
+
+
+def logins_unlinked(person: str, *, method: str, address: str = "") -> Event:
+    """A person has ended the link of a login with theirs."""
+    return _event("member", "unlinked", person=_name(person), method=_short(method, _LONGEST_METHOD), address=address)
+
+
 def server_started(person: str, *, server: str = "", actor: str, by: By) -> Event:
     """Somebody else had the server of a person started."""
     return _event(

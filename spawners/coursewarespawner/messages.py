@@ -94,6 +94,7 @@ IMAGE_MISSING: Final = N_(
     "Your server could not be started: the image `%(image)s` is not there and could not be fetched. Tell your "
     "instructor; the operator can build or push it."
 )
+NO_SUCH_IMAGE: Final = N_("This course has no image %(image)s: choose one of the list.")
 NOT_CONFIGURED: Final = N_(
     "Your server could not be started: %(reason)s. Tell your instructor; the operator has to mend it."
 )

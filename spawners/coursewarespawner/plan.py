@@ -1,6 +1,7 @@
 """What a learner's container is: one value, by course, role and group. Pure.
 
-The spawners and `payloads` only translate a plan; nothing that a learner says has a part in it.
+The spawners and `payloads` only translate a plan. Of what a learner says, one thing has a part in it: which of the
+course's own images they take.
 """
 
 from __future__ import annotations
@@ -56,12 +57,16 @@ class Mount:
 
 @dataclass(frozen=True)
 class Member:
-    """Whose server it is: normalised user name, role, groups of the hub, name of the server (empty: the main one)."""
+    """Whose server it is: normalised user name, role, groups of the hub, name of the server (empty: the main one).
+
+    `image` is the one that they would like; it counts only when it is one of the course's.
+    """
 
     name: str
     role: Role | None
     groups: tuple[str, ...] = ()
     server: str = ""
+    image: str = ""
 
 
 @dataclass(frozen=True)
@@ -171,7 +176,8 @@ def plan_container(site: Site, course: Course, member: Member, surroundings: Sur
         raise ValueError(f"the `{spawner.kind}` spawner runs no containers")
     resources = resources_for(course, member.role, member.groups)
     uid = learner_id(surroundings.site_id, course.id, member.name)
-    image = course.image or spawner.image
+    images = course.images_with(spawner.image)
+    image = member.image if member.image in images else images[0]
     policy = _policy(spawner, course, surroundings.network)
     placement = _placement(spawner, course)
     return ContainerPlan(

@@ -1,4 +1,4 @@
-"""A spawner whose containers are what a plan says: its settings, and nothing that a learner sends."""
+"""A spawner whose containers are what a plan says: its settings, and of what a learner sends, one of `images`."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from dockerspawner import DockerSpawner
-from traitlets import Bool, Callable, Float, Integer, Unicode, default, observe
+from traitlets import Bool, Callable, Float, Integer, List, Unicode, default, observe
 
 from coursewarehub.model.names import normalise_name
 from coursewarehub.wire import labels
 from coursewarespawner import messages
 from coursewarespawner.defaults import plan_from_traits
+from coursewarespawner.image_choice import image_form, visible
 from coursewarespawner.messages import StartFailed
 from coursewarespawner.plan import ContainerPlan, Member, server_name
 
 
 class PlannedSpawner(DockerSpawner):
-    """A learner's server in a container that is what its plan says, and nothing that its learner says."""
+    """A learner's server in a container that is what its plan says; its learner chooses one of `images` at most."""
 
     plan = Callable(
         None,
@@ -30,6 +31,11 @@ class PlannedSpawner(DockerSpawner):
         allow_none=True,
         help="Who somebody is in the course: called with a user name and the names of the user's groups, returns a "
         "`Member`.",
+    ).tag(config=True)
+    images = List(
+        Unicode(),
+        help="Images that learners choose from, the usual one first; with fewer than two there is nothing to choose. "
+        "Needs a `plan` that reads `Member.image`.",
     ).tag(config=True)
     engine_url = Unicode(
         "unix:///var/run/docker.sock", help="Where the Docker Engine answers: `unix:///path` or `tcp://host:port`."
@@ -96,15 +102,27 @@ class PlannedSpawner(DockerSpawner):
 
     @default("options_form")
     def _default_options_form(self) -> str:
-        return ""
+        """A choice of images where there is one."""
+        return image_form(self.images, self.chosen_image or self.images[0]) if len(self.images) > 1 else ""
 
-    def options_from_form(self, form_data: Any) -> dict[str, Any]:  # noqa: ARG002
-        """Nothing: a learner chooses nothing of a container."""
-        return {}
+    def options_from_form(self, form_data: Any) -> dict[str, Any]:
+        """The image that was chosen; a learner chooses nothing else. StartFailed for one that is not offered."""
+        chosen = str(next(iter(form_data.get("image", ())), ""))
+        if len(self.images) < 2 or not chosen:
+            return {}
+        if chosen not in self.images:
+            raise StartFailed(messages.NO_SUCH_IMAGE, image=visible(chosen))
+        return {"image": chosen}
 
-    def options_from_query(self, query_data: Any) -> dict[str, Any]:  # noqa: ARG002
-        """Nothing, as for the form."""
-        return {}
+    def options_from_query(self, query_data: Any) -> dict[str, Any]:
+        """As for the form."""
+        return self.options_from_form(query_data)
+
+    @property
+    def chosen_image(self) -> str:
+        """The image that the learner chose last; empty when they did not, or when it is no longer offered."""
+        chosen = self.user_options.get("image")
+        return chosen if isinstance(chosen, str) and len(self.images) > 1 and chosen in self.images else ""
 
     def _get_allowed_images(self) -> dict[str, str]:
         return {}
@@ -136,7 +154,7 @@ class PlannedSpawner(DockerSpawner):
         member: Member = (
             self.member(self.user.name, groups) if self.member is not None else Member(self.user.name, None, groups)
         )
-        plan: ContainerPlan = self.plan(replace(member, server=self.name))
+        plan: ContainerPlan = self.plan(replace(member, server=self.name, image=self.chosen_image))
         return plan
 
     def _complete(self, plan: ContainerPlan) -> ContainerPlan:

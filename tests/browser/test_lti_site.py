@@ -71,7 +71,12 @@ def test_the_course_is_chosen_in_the_platforms_frame(make_site: MakeSite, page: 
         lms.pages["/course"] = "<!doctype html><h1>Campus</h1><iframe src=/inner width=900 height=600></iframe>"
         page.goto(f"{lms.url}/course")
         frame = page.frame_locator("iframe")
+        # There and back, and then the confirmation of somebody who teaches.
+        frame.get_by_role("button", name="Course alpha").click()
+        frame.get_by_role("button", name="Choose another course").click()
         frame.get_by_role("button", name="Course beta").click()
+        frame.get_by_text("Connect this course with Course beta?").wait_for()
+        frame.get_by_role("button", name="Connect them").click()
         with page.context.expect_page() as opened:
             frame.get_by_role("button", name="Open in a new window").click()
         opened.value.wait_for_url(re.compile("/courses/beta/"), timeout=30_000)

@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 from support.github import Account, GitHub, running_github
-from support.providers import Provider, running_provider, sentence
+from support.loop_lag import LONGEST, LoopLag, added
+from support.providers import Provider, many_logins, running_provider, sentence
 from support.sites import PASSWORD, RunningSite, SiteFolder
 from support.students import Student
 
@@ -25,6 +26,7 @@ class Houses:
     site: RunningSite
     github: GitHub
     gitlab: Provider
+    lag: LoopLag
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +42,10 @@ def houses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Houses]:
         for course, use in (("alpha", "github"), ("beta", "strict"), ("gamma", "gitlab")):
             ways = {"method": login[use]["method"], "use": use, "roles": ROLES}
             site.folder.add_course(course, authentication=ways, members={"assistants": ["grace"]})
+        lag = LoopLag(site.folder.root, "alpha")
         site.start()
         try:
-            yield Houses(site, github, gitlab)
+            yield Houses(site, github, gitlab, lag)
         finally:
             site.stop()
 
@@ -112,6 +115,27 @@ def test_a35_github_codes_and_answers_gone_wrong(houses: Houses) -> None:
     assert arrive(houses, good).status_code == 200
     log = site.folder.root.joinpath("state/logs/hub-alpha.log").read_text()
     assert github.tokens and not [token for token in github.tokens if token in log] and PASSWORD not in log
+
+
+def test_f20_a_silent_userinfo_delays_nobody_else(houses: Houses) -> None:
+    """Everything of the login is answered but who it is."""
+    github, health = houses.github, f"{houses.site.course_url('alpha')}hub/health"
+    sam = Account(90, "silent-sam", ["octo-org"])
+    houses.github.account = sam
+
+    def login() -> requests.Response:
+        return arrive(houses, sam)
+
+    answering = many_logins(houses.lag, health, login)
+    assert [page.status_code for _, page in answering.answers] == [200] * 20
+    github.silent = {"/api/v3/user"}
+    silence = many_logins(houses.lag, health, login)
+    github.speaks.set()
+    github.silent = set()
+    assert added(silence.late, answering.late) < LONGEST, (silence.late[-5:], answering.late[-5:])
+    for seconds, page in silence.answers:
+        assert seconds < 12 and page.status_code == 503
+        assert sentence(page).startswith("The sign-in service did not answer in time")
 
 
 def test_a35_github_domains_count_verified_first_addresses_only(houses: Houses) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -122,6 +124,13 @@ def test_a02_l11_05_l11_06_replays_and_junk(alpha: Launched) -> None:
     assert alpha.launch11(visitor(), sent).status_code == 303  # junk has not used the nonce up
     page = refused(alpha, sent, 401, "was used before")
     assert "lti_errormsg" in page.text and "Back to your platform" in page.text
+    # In the language of the browser, else in the platform's (`launch_presentation_locale`); in English for its log.
+    for language, told in (("en", "This launch was used before"), ("fr", "Ce lancement"), ("", "この起動は")):
+        page = alpha.launch11(visitor(**({"Accept-Language": language} if language else {})), sent)
+        (link,) = re.findall(r'href="(https://lms[^"]+)"', page.text)
+        back = dict(parse_qsl(urlsplit(html.unescape(link)).query))
+        assert back["id"] == "1" and back["lti_errormsg"].startswith(told), language
+        assert back["lti_errorlog"].startswith("nonce: This launch was used before")
 
 
 @pytest.mark.parametrize(
@@ -135,7 +144,7 @@ def test_a02_l11_05_l11_06_replays_and_junk(alpha: Launched) -> None:
         ({"user_id": ""}, 400, "`user_id`"),
         ({"context_id": "course-9"}, 403, "`context_id`"),
         ({"roles": "urn:lti:instrole:ims/lis/Instructor"}, 403, "does not say what you are"),
-        ({"custom_course_server": "other"}, 403, "`course_server` asks for other"),
+        ({"custom_course_server": "other"}, 403, "`course_server` names the course other, and this is the launch"),
         ({"custom_course_image": "evil/image"}, 403, "`course_image` asks for evil/image"),
     ],
 )
@@ -255,6 +264,43 @@ def test_in_a_frame_one_button_opens_a_window(alpha: Launched) -> None:
     assert again.status_code == 401 and "was used before" in said(again)
     changed = {"launch": "x" + ticket["launch"]}
     assert visitor().post(alpha.lti("open"), changed, timeout=30, allow_redirects=False).status_code == 401
+
+
+def test_who_is_signed_in_is_asked_before_somebody_else_comes_in(alpha: Launched) -> None:
+    window = visitor()
+    assert alpha.launch11(window, body(alpha, "first", lis_person_name_full="Ada First")).status_code == 303
+    ada = alpha.who(window)
+    # The same person again is asked nothing.
+    assert alpha.launch11(window, body(alpha, "first", lis_person_name_full="Ada First")).status_code == 303
+    arrived = alpha.launch11(
+        window, body(alpha, "second", lis_person_name_full="Bob <Second>", custom_notebook="start.ipynb")
+    )
+    assert arrived.status_code == 200 and 'action="open"' in arrived.text and 'target="_blank"' not in arrived.text
+    asked = window.post(alpha.lti("open"), hidden(arrived), timeout=30, allow_redirects=False)
+    assert asked.status_code == 200 and f"Ada First ({ada}) is signed in to this course" in asked.text
+    assert "Go on as Bob &lt;Second&gt; (lti-" in asked.text
+    ways = re.findall(r'<(?:button|a) [^>]*class="cw-button[^"]*"[^>]*>', asked.text)
+    assert len(ways) == 2 and "/courses/alpha/hub/home" in ways[1]
+    assert alpha.who(window) == ada, "nothing has happened yet"
+    # The answer is for this browser and these two people only.
+    elsewhere = visitor()
+    assert alpha.launch11(elsewhere, body(alpha, "third")).status_code == 303
+    third = alpha.who(elsewhere)
+    page = elsewhere.post(alpha.lti("open"), hidden(asked), timeout=30, allow_redirects=False)
+    assert page.status_code == 200 and "is signed in" in page.text and alpha.who(elsewhere) == third
+    went = window.post(alpha.lti("open"), hidden(asked), timeout=30, allow_redirects=False)
+    assert went.status_code == 303 and went.headers["Location"].endswith("/lab/tree/start.ipynb")
+    assert alpha.who(window) not in {ada, third, ""}
+
+
+def test_a_frame_asks_in_its_window(alpha: Launched) -> None:
+    """In a frame without cookies nobody is signed in; the window has them, and is asked there."""
+    window, frame = visitor(), visitor(**{"Sec-Fetch-Dest": "iframe"})
+    alpha.launch11(window, body(alpha, "first"))
+    page = alpha.launch11(frame, body(alpha, "second"))
+    assert 'target="_blank"' in page.text
+    asked = window.post(alpha.lti("open"), hidden(page), timeout=30, allow_redirects=False)
+    assert asked.status_code == 200 and "Somebody else is signed in" in asked.text
 
 
 def test_l11_17_other_pages_are_in_no_frame(alpha: Launched) -> None:

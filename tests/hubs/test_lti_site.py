@@ -84,8 +84,8 @@ def test_several_courses_and_none(make_site: MakeSite) -> None:
     page = launch(site)
     assert page.status_code == 200 and "frame-ancestors *" in page.headers["Content-Security-Policy"]
     assert re.findall(r'formaction="([^"]+)"', page.text) == [
-        "/courses/alpha/hub/lti/launch",
-        "/courses/beta/hub/lti/launch",
+        "/lti/connect?with=alpha&amp;by=launch",
+        "/lti/connect?with=beta&amp;by=launch",
     ]
     assert launch(site, custom_course="beta").headers["Location"] == "/courses/beta/hub/lti/launch"
     assert launch(site, key="nobody").status_code == 404
@@ -224,7 +224,9 @@ def test_l13_several_courses_the_button_of_one_brings_the_launch_there(make_site
         session, page, _ = launch_13(site, lms, "t1", "ctx-9", roles=[TEACHER])
         assert page.status_code == 200 and "Course beta" in page.text
         onward = site.url.rstrip("/") + "/courses/beta/hub/lti/callback"
-        assert f'formaction="{urlsplit(onward).path}"' in page.text
+        assert 'formaction="/lti/connect?with=beta&amp;by=callback"' in page.text
+        asked = session.post(f"{site.url}lti/connect?with=beta&by=callback", hidden(page), timeout=30)
+        assert asked.status_code == 200 and f'action="{urlsplit(onward).path}"' in asked.text
         arrived = session.post(onward, hidden(page), headers=FORM_TYPE, timeout=30, allow_redirects=False)
         assert arrived.status_code == 303, arrived.text[:2000]
 

@@ -125,7 +125,7 @@ def disabling_and_removing_end_everything(book: AccountBook, clock: Clock) -> No
     made = book.add(Person("sam", role=Role.ASSISTANT), 60)
     book.set_password(made.token, "hash")
     book.ended(["sam"])
-    assert book.standing() == ({"sam": Role.ASSISTANT}, frozenset())
+    assert book.standing() == ({"sam": (Role.ASSISTANT, ())}, frozenset())
     reset = book.link("sam", 60, {State.ACTIVE})
     book.disable("sam")
     assert book.standing() == ({}, frozenset({"sam"}))

@@ -47,6 +47,9 @@ class GitHub:
         self.asked: list[str] = []
         self.broken: dict[str, tuple[int, bytes]] = {}
         """Path -> status and body of an answer that is not as it should be."""
+        self.silent: set[str] = set()
+        """Paths that are not answered until `speaks` is set."""
+        self.speaks = threading.Event()
         self.url = ""
 
 
@@ -59,6 +62,8 @@ def _answer(github: GitHub) -> type[BaseHTTPRequestHandler]:
             parts = urlsplit(self.path)
             query = {key: values[0] for key, values in parse_qs(parts.query).items()}
             github.asked.append(parts.path)
+            if parts.path in github.silent:
+                github.speaks.wait(60)
             if parts.path in github.broken:
                 status, body = github.broken[parts.path]
                 self._send(status, body)
@@ -119,7 +124,8 @@ def _answer(github: GitHub) -> type[BaseHTTPRequestHandler]:
             if link:
                 self.send_header("Link", link)
             self.end_headers()
-            self.wfile.write(body)
+            with contextlib.suppress(OSError):  # nobody waits any more
+                self.wfile.write(body)
 
     return Answer
 
@@ -135,6 +141,7 @@ def running_github(client_id: str, client_secret: str) -> Iterator[GitHub]:
     try:
         yield github
     finally:
+        github.speaks.set()
         server.shutdown()
         server.server_close()
         thread.join()

@@ -10,10 +10,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import requests
 
+from support.loop_lag import LoopLag
 from support.sites import eventually, free_port
 
 
@@ -59,22 +61,35 @@ def _answers(url: str) -> bool:
     return False
 
 
+class Silent:
+    """Accepts connections at `port` and never answers; with `hangs_up` it ends them at once instead."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.hangs_up = True
+
+
 @contextlib.contextmanager
-def silent_service() -> Iterator[int]:
-    """Accepts connections and never answers; its port."""
+def silent_service() -> Iterator[Silent]:
+    """A service that can be silent, ended afterwards; at first it hangs up."""
     listening = socket.create_server(("127.0.0.1", 0))
+    service = Silent(int(listening.getsockname()[1]))
     held: list[socket.socket] = []
 
     def hold() -> None:
         while True:
             try:
-                held.append(listening.accept()[0])
+                connection = listening.accept()[0]
             except OSError:
                 return
+            if service.hangs_up:
+                connection.close()
+            else:
+                held.append(connection)
 
     threading.Thread(target=hold, daemon=True).start()
     try:
-        yield int(listening.getsockname()[1])
+        yield service
     finally:
         listening.shutdown(socket.SHUT_RDWR)
         listening.close()
@@ -82,13 +97,16 @@ def silent_service() -> Iterator[int]:
             each.close()
 
 
-def waits_of_others(
-    url: str, login: Callable[[], requests.Response], times: int = 20
-) -> tuple[list[float], list[tuple[float, requests.Response]]]:
-    """While `times` people log in at once, how long 40 other requests for `url` take, in seconds.
+@dataclass(frozen=True)
+class Measured:
+    """What became of many logins at once, each with its time, and how late the hub's event loop was meanwhile."""
 
-    And what became of the logins, each with its time.
-    """
+    answers: list[tuple[float, requests.Response]]
+    late: list[float]
+
+
+def many_logins(lag: LoopLag, url: str, login: Callable[[], requests.Response], times: int = 20) -> Measured:
+    """Let `times` people log in at once, and others ask for `url` meanwhile, which must be answered."""
     answers: list[tuple[float, requests.Response]] = []
 
     def press() -> None:
@@ -97,18 +115,15 @@ def waits_of_others(
         answers.append((time.monotonic() - start, answer))
 
     pressing = [threading.Thread(target=press) for _ in range(times)]
+    begin = time.monotonic()
     for each in pressing:
         each.start()
-    time.sleep(1.5)
-    waits = []
-    for _ in range(40):
-        start = time.monotonic()
+    while any(each.is_alive() for each in pressing) or time.monotonic() - begin < 1:
         assert requests.get(url, timeout=10).status_code == 200
-        waits.append(time.monotonic() - start)
         time.sleep(0.05)
     for each in pressing:
         each.join()
-    return waits, answers
+    return Measured(answers, lag.since(begin))
 
 
 def sentence(page: requests.Response) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -11,7 +11,7 @@ from coursewareauthenticator.accounts.hashing import Hasher
 from coursewareauthenticator.accounts.people import State
 from coursewareauthenticator.accounts.rules import LONGEST, normalise
 from coursewareauthenticator.accounts.store import AccountBook
-from coursewarehub.model.access import Arrival, Identity
+from coursewarehub.model.access import Arrival, Identity, group_mark
 from coursewarehub.model.names import valid_name
 from coursewarehub.model.roles import Role
 
@@ -55,25 +55,25 @@ class AccountsMethod:
             better = await self.hasher.hash(typed)
             await asyncio.to_thread(self.book.replace_hash, name, hashed, better)
         await asyncio.to_thread(self.book.logged_in, name)
-        return Arrival(Identity(NAME, name), name, groups_of(found[0].person.role))
+        return Arrival(Identity(NAME, name), name, groups_of(found[0].person.role, found[0].person.groups))
 
     async def look_again(self, arrival: Arrival) -> Arrival | None:
         """As the account is now; None when it has ended."""
         account = await asyncio.to_thread(self.book.find, arrival.identity.subject)
         if account is None or account.state is not State.ACTIVE:
             return None
-        return replace(arrival, groups=groups_of(account.person.role))
+        return replace(arrival, groups=groups_of(account.person.role, account.person.groups))
 
     async def standing(self) -> tuple[Mapping[str, frozenset[str]], frozenset[str]]:
         """The groups of everybody who may log in, and for whom everything must end that is held; by subject."""
         active, to_end = await asyncio.to_thread(self.book.standing)
-        return {name: groups_of(role) for name, role in active.items()}, to_end
+        return {name: groups_of(role, groups) for name, (role, groups) in active.items()}, to_end
 
     async def ended(self, subjects: frozenset[str]) -> None:
         """Everything that these held has ended."""
         await asyncio.to_thread(self.book.ended, subjects)
 
 
-def groups_of(role: Role) -> frozenset[str]:
-    """What `decide` reads the role from."""
-    return frozenset({str(role)})
+def groups_of(role: Role, groups: Iterable[str] = ()) -> frozenset[str]:
+    """What `decide` reads the role from, and the groups of the course."""
+    return frozenset({str(role), *(group_mark(group) for group in groups)})

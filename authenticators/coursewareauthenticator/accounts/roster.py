@@ -14,6 +14,7 @@ from coursewareauthenticator.accounts.encodings import EncodingUnknown, decode
 from coursewareauthenticator.accounts.people import LONGEST_TEXT, Person, is_address
 from coursewareauthenticator.accounts.sentences import Sentence, say
 from coursewarehub.i18n import N_
+from coursewarehub.model.access import is_group
 from coursewarehub.model.names import valid_name
 from coursewarehub.model.roles import Role
 
@@ -38,6 +39,7 @@ NAME_FORMULA: Final = N_("%(name)s cannot be a name here: a spreadsheet would ta
 NAME_TWICE: Final = N_("%(name)s is the same name as in line %(line)s.")
 ROLE_UNKNOWN: Final = N_("%(role)s is no role. Write one of: %(roles)s.")
 ADDRESS_INVALID: Final = N_("%(address)s is no e-mail address.")
+GROUP_IS_ROLE: Final = N_("%(group)s is no group but a role: write it in the column %(column)s.")
 TOO_LONG: Final = N_("The column %(column)s has more than %(most)s characters.")
 IGNORED: Final = N_("Columns that are not used: %(columns)s.")
 
@@ -232,6 +234,8 @@ def _entry(line: int, cells: list[str], columns: list[str | None]) -> tuple[Entr
     role = _role(values.get("role", ""), wrong)
     groups = values.get("groups")
     found = None if groups is None else tuple(dict.fromkeys(part.strip() for part in groups.split("|") if part.strip()))
+    roles = [group for group in found or () if not is_group(group)]
+    wrong += [say(GROUP_IS_ROLE, group=group, column="role") for group in roles]
     return Entry(line, name, values.get("display name"), mail, role, found), wrong
 
 

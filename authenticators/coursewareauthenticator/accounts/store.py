@@ -149,13 +149,14 @@ class AccountBook:
             row = connection.execute(select(ACCOUNTS).where(self._usable(token))).one_or_none()
         return None if row is None else _account(row)
 
-    def standing(self) -> tuple[dict[str, Role], frozenset[str]]:
-        """The roles of those who may log in, and the names under which everything must end that is held."""
+    def standing(self) -> tuple[dict[str, tuple[Role, tuple[str, ...]]], frozenset[str]]:
+        """Role and groups of those who may log in, and the names under which everything must end that is held."""
+        columns = (ACCOUNTS.c.name, ACCOUNTS.c.role, ACCOUNTS.c.groups, ACCOUNTS.c.state, ACCOUNTS.c.to_end)
         with self._open().connect() as connection:
-            rows = connection.execute(
-                select(ACCOUNTS.c.name, ACCOUNTS.c.role, ACCOUNTS.c.state, ACCOUNTS.c.to_end)
-            ).all()
-        active = {row.name: Role(row.role) for row in rows if row.state == State.ACTIVE}
+            rows = connection.execute(select(*columns)).all()
+        active = {
+            row.name: (Role(row.role), tuple(json.loads(row.groups))) for row in rows if row.state == State.ACTIVE
+        }
         return active, frozenset(row.name for row in rows if row.to_end)
 
     # -- writing ------------------------------------------------------------------------------------------------

@@ -42,6 +42,7 @@ from coursewarehub.model.access import STAFF, Arrival
 SITE_PATH: Final = "/lti/"
 """Where the site takes launches for its courses."""
 Notebooks = Callable[[], Sequence[str]]
+_LONGEST_CALLED: Final = 80
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,9 @@ class Setup:
 
     `base` is the path of the course (`/courses/python/`), `public` the site's public address, empty where it is taken
     from each request. `seal` is the secret of the site that seals `state` and tickets, `keys_folder` where the tool's
-    keys are, `database_url` the hub's. `notebooks` lists the published ones, by their path in a learner's home folder.
+    keys are, `database_url` the hub's. `images` are what links may ask for, the usual one first; without `choose_image`
+    there is nothing to choose, and servers are as they are. `notebooks` lists the published ones, by their path in a
+    learner's home folder.
     """
 
     course: str
@@ -60,7 +63,8 @@ class Setup:
     seal: bytes = field(repr=False)
     keys_folder: Path
     database_url: str = field(repr=False)
-    images: frozenset[str] = frozenset()
+    images: tuple[str, ...] = ()
+    choose_image: bool = False
     notebooks: Notebooks = tuple
     clock: Callable[[], float] = time.time
 
@@ -167,7 +171,8 @@ class Desk:
             origins=frozenset({public}),
             base=self.setup.base,
             course=self.setup.course,
-            images=self.setup.images,
+            images=frozenset(self.setup.images),
+            choose_image=self.setup.choose_image,
             site_launch=f"{SITE_PATH}launch",
             logout_origins=origins,
         )
@@ -176,6 +181,12 @@ class Desk:
     async def remember(self, admission: Admission, user_name: str, role: str) -> None:
         """Keep what grades and rosters will need. LaunchRefused 503."""
         await self._blocking(self._remember, admission.launch, admission.platform.name, user_name, role)
+
+    async def called(self, user_name: str) -> str:
+        """What the platform last called somebody, with the user name; the user name alone where it did not."""
+        links = list(await self._blocking(lambda: self.open()[1].links(name=user_name)))
+        said = next((link.person.name for link in links if link.person.name), None)
+        return f"{said[:_LONGEST_CALLED]} ({user_name})" if said else user_name
 
     async def use(self, once: Once) -> None:
         """Use a nonce up. LaunchRefused."""

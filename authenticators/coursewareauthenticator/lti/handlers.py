@@ -12,6 +12,7 @@ they need no XSRF token and may be framed by the registered platforms.
          in a frame: login ──► login, with the cookie ──► platform ...
                                   without ──► button ──► login in a window of its own ...
     enter: logged in and on to the page;  in a frame: button ──► open, in a window of its own ──► logged in
+           somebody else may be signed in: open, which asks whether to go on as the other
     choosing content: callback ──► picker ──► choose ──► platform
 """
 
@@ -29,8 +30,9 @@ from jupyterhub.handlers.base import BaseHandler
 from jupyterhub.handlers.login import LogoutHandler
 from tornado.web import HTTPError, stream_request_body
 
+from coursewareauthenticator import linking
 from coursewareauthenticator.base import address_of
-from coursewareauthenticator.login import ARRIVAL, LAUNCH, RefusedError
+from coursewareauthenticator.login import ARRIVAL, LAUNCH, SOMEBODY, RefusedError
 from coursewareauthenticator.login import Launch as LoginByLaunch
 from coursewareauthenticator.lti import deep_linking, lti11, tickets
 from coursewareauthenticator.lti.desk import Admission, Desk
@@ -46,7 +48,7 @@ from coursewareauthenticator.lti.launch import (
 )
 from coursewareauthenticator.lti.login import LIFETIME, Parameters, Pending, read_callback
 from coursewareauthenticator.lti.target import Target
-from coursewarehub.i18n import N_
+from coursewarehub.i18n import LANGUAGE_COOKIE, N_, choose, translations
 from coursewarehub.model.access import Reason
 from coursewarehub.wire.audit import launch_refused
 
@@ -162,8 +164,18 @@ class LtiPage(BaseHandler):
         self.set_status(status)
         if status == HTTPStatus.METHOD_NOT_ALLOWED:
             self.set_header("Allow", "POST")
-        back = return_address(launch.return_url, error=str(sentence)) if launch is not None else None
-        await self.page(sentence=sentence, back=back, refused=True)
+        await self.page(sentence=sentence, back=self._way_back(sentence, launch), refused=True)
+
+    def _way_back(self, sentence: Any, launch: Launch | None) -> str | None:
+        """The platform's page, told what is wrong: in the person's language, and for its administrators in English."""
+        if launch is None:
+            return None
+        wanted = self.request.headers.get("Accept-Language")
+        gettext = translations(choose(self.get_cookie(LANGUAGE_COOKIE), wanted, launch.locale or "")).gettext
+        if not isinstance(sentence, LaunchRefused):
+            return return_address(launch.return_url, error=gettext(str(sentence)), log=str(sentence))
+        said = sentence.translated(gettext)
+        return return_address(launch.return_url, error=said, log=f"{sentence.values['field']}: {sentence.sentence}")
 
     async def page(self, **values: Any) -> None:
         """The page of launches, with what `lti.html` describes."""
@@ -198,10 +210,12 @@ class LtiPage(BaseHandler):
         target = self.desk.target(admission, self.public, name)
         await self.desk.remember(admission, name, role)
         self.log.info("Launch by %s: %s as %s", admission.platform.name, name, role)
-        if self.framed or self.may_be_framed:
+        self._check_image(name, target)
+        in_frame = self.framed or self.may_be_framed
+        if in_frame or self._another_may_be_here(name):
             fields = [name, target.path, target.logout]
             ticket = self._ticket(tickets.ENTER, fields)
-            await self.page(form=_Form("open", {"launch": ticket}, new_window=True), title=_title(admission))
+            await self.page(form=_Form("open", {"launch": ticket}, new_window=in_frame), title=_title(admission))
         else:
             await self._go(admission.arrival, target)
 
@@ -215,13 +229,37 @@ class LtiPage(BaseHandler):
             self.clear_cookie(_LEAVE, path=self.hub.base_url)
         self.redirect(target.path, status=303)
 
+    def _another_may_be_here(self, name: str) -> bool:
+        """Whether somebody else is signed in in this browser, or may be: other sites' forms lack the hub's cookie."""
+        user = self.current_user
+        return user.name != name if user is not None else self.get_cookie(SOMEBODY) is not None
+
+    def _check_image(self, name: str, target: Target) -> None:
+        """Raise LaunchRefused 409 when the server of `name` runs with another image than the link asks for."""
+        user = self.find_user(name)
+        spawner = user.spawners.get("") if user is not None else None
+        if target.image is None or spawner is None or not spawner.active:
+            return
+        running = str(spawner.user_options.get("image") or self.desk.setup.images[0])
+        if running != target.image:
+            raise LaunchRefused(
+                409,
+                "course_image",
+                N_(
+                    "Your server runs with %(running)s, and this link asks for %(wanted)s: stop it on the page of the "
+                    "course, then open the link again."
+                ),
+                running=running,
+                wanted=target.image,
+            )
+
     def _ticket(self, purpose: str, fields: Sequence[Any]) -> str:
         setup = self.desk.setup
         return tickets.seal(purpose, setup.course, fields, setup.seal, self.desk.now())
 
-    def _opened(self, purpose: str) -> tickets.Ticket:
+    def _opened(self, purpose: str, field: str = "launch") -> tickets.Ticket:
         setup = self.desk.setup
-        ticket = _one(self.form(), "launch")
+        ticket = _one(self.form(), field)
         return tickets.unseal(purpose, setup.course, ticket, setup.seal, self.desk.now())
 
     # -- choosing content --------------------------------------------------------------------------------------
@@ -375,15 +413,39 @@ class OpenHandler(LtiPage):
         if self.framed:
             await self.page(form=_Form("open", {"launch": _one(self.form(), "launch")}, new_window=True))
             return
-        await self.desk.use(ticket.once)
         await self.authenticator.prepare()
         arrival = self.authenticator.identities.last_arrival(name)
+        if user is not None and arrival is not None and linking.wanted(self) == arrival.identity.registration:
+            await self.desk.use(ticket.once)
+            linking.take(self, arrival)
+            return
+        if user is not None and not self._wants_to_leave(user.name, name):
+            await self._ask_who(user.name, name)
+            return
+        await self.desk.use(ticket.once)
+        if user is not None:
+            # The old login ends with the tokens that this browser has by it.
+            self.clear_login_cookie()
+            self.set_session_cookie()
         try:
             if arrival is None:
                 raise HTTPError(403, str(Reason.NOT_A_MEMBER))
             await self._go(arrival, Target(path, logout=logout))
         except HTTPError as error:
             await self._refused(error.status_code, str(error.log_message))
+
+    def _wants_to_leave(self, here: str, name: str) -> bool:
+        """Whether the button of `_ask_who` was pressed, by whoever is signed in and on no page of somebody else's."""
+        if "leave" not in self.form():
+            return False
+        return list(self._opened(tickets.LEAVE, "leave").fields) == [here, name]
+
+    async def _ask_who(self, here: str, name: str) -> None:
+        """The page that says who is signed in and for whom the link was opened, with a button each way."""
+        fields = {"launch": _one(self.form(), "launch"), "leave": self._ticket(tickets.LEAVE, [here, name])}
+        await self.page(
+            asking={"here": await self.desk.called(here), "new": await self.desk.called(name), "fields": fields}
+        )
 
 
 class ChooseHandler(LtiPage):
@@ -459,6 +521,7 @@ class LeaveHandler(LogoutHandler):
         """On to that page, or the usual one."""
         leave = (self.get_secure_cookie(_LEAVE) or b"").decode("utf-8", "replace")
         self.clear_cookie(_LEAVE, path=self.hub.base_url)
+        self.clear_cookie(SOMEBODY, path=self.hub.base_url)
         if leave:
             self.redirect(leave)
         else:

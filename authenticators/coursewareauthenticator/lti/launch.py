@@ -294,14 +294,18 @@ def check_form(content_type: str) -> None:
         )
 
 
-def return_address(url: str | None, *, error: str | None = None, message: str | None = None) -> str | None:
+def return_address(
+    url: str | None, *, error: str | None = None, message: str | None = None, log: str | None = None
+) -> str | None:
     """The platform's page to go back to, with a sentence for the person (LTI 1.1 §4.2, LTI 1.3 §5.4.5).
 
-    `error` goes into `lti_errormsg`, `message` into `lti_msg`. None when the platform gave no address.
+    `error` goes into `lti_errormsg`, `message` into `lti_msg`; `log`, for the platform's administrators, into
+    `lti_errorlog` beside an error and into `lti_log` otherwise. None when the platform gave no address.
     """
     if url is None:
         return None
-    said = [(name, text) for name, text in (("lti_errormsg", error), ("lti_msg", message)) if text]
+    names = {"lti_errormsg": error, "lti_msg": message, "lti_errorlog" if error else "lti_log": log}
+    said = [(name, text) for name, text in names.items() if text]
     parts = urlsplit(url)
     query = "&".join(part for part in (parts.query, urlencode(said)) if part)
     return urlunsplit(parts._replace(query=query))

@@ -4,7 +4,8 @@ What an author of links can set, by custom parameters (LTI 1.1 and 1.3) or in th
 
 * `next`: a path of the hub, or its whole address, such as `/hub/user-redirect/git-pull?repo=...`;
 * `notebook`: a file in the home folder; `urlpath`: any page of the learner's server;
-* `course_server`, `course_image`: a named server and an image, from those that the course allows;
+* `course_server`: this course by its id (the site has sent the launch to it), or a named server that the hub has;
+* `course_image`: one of the images that the course lists;
 * `logout-redirect-url`: a page to see after logging out.
 
 These are the names that NII's CoursewareHub has, so that its links keep working. All are untrusted: a path is taken
@@ -25,6 +26,8 @@ from coursewarehub.i18n import N_
 
 LONGEST: Final = 4096
 """Characters of a parameter."""
+IMAGE_OPTION: Final = "opt-image"
+"""The option of JupyterHub's page that starts a server, by which `coursewarespawner` takes an image."""
 _PAGES: Final = ("next", "urlpath", "notebook")
 _NAMES: Final = (*_PAGES, "course_server", "course_image", "logout-redirect-url")
 _PLACES: Final = frozenset({"hub", "user", "services"})
@@ -40,7 +43,8 @@ class Host:
 
     `origins` are the public addresses of the hub (`https://host` or with a port), `base` its path, `launch_path` the
     part of it where launches arrive; `site_launch` is the path where the site takes them for all courses. `course` is
-    what `course_server` may say for the usual server. `opens` stands before a notebook's path. `logout_origins` are
+    what `course_server` may say for the usual server. Without `choose_image` a link may name one of `images`, and it
+    changes nothing. `opens` stands before a notebook's path. `logout_origins` are
     other hosts where people may be sent after logging out.
     Raises ValueError when one of these cannot be right.
     """
@@ -50,6 +54,7 @@ class Host:
     course: str = ""
     servers: frozenset[str] = frozenset()
     images: frozenset[str] = frozenset()
+    choose_image: bool = True
     opens: str = "lab/tree"
     launch_path: str = "hub/lti"
     logout_origins: frozenset[str] = frozenset()
@@ -78,9 +83,9 @@ class Target:
 def resolve(launch: Launch, host: Host, user_name: str) -> Target:
     """Where `user_name` goes. Raises LaunchRefused 400 for what is no place here, 403 for what the course has not."""
     wanted = _wanted(launch, host)
-    server = _allowed(wanted, "course_server", host.servers, {"", host.course})
-    image = _allowed(wanted, "course_image", host.images, {""})
-    return Target(_path(wanted, host, server, user_name), server, image, _logout(wanted, host))
+    server = _server(wanted, host)
+    image = _image(wanted, host)
+    return Target(_path(wanted, host, server, image, user_name), server, image, _logout(wanted, host))
 
 
 def _wanted(launch: Launch, host: Host) -> Mapping[str, str]:
@@ -119,21 +124,25 @@ def _is_launch(path: str, host: Host) -> bool:
     return path in {start, host.site_launch} or path.startswith(f"{start}/")
 
 
-def _path(wanted: Mapping[str, str], host: Host, server: str | None, user_name: str) -> str:
+def _path(wanted: Mapping[str, str], host: Host, server: str | None, image: str | None, user_name: str) -> str:
     """`next` before `urlpath` before `notebook`; the usual page of the server without any of them."""
+    redirect = f"{host.base}hub/user-redirect/"
     if "next" in wanted:
-        return _page(wanted["next"], host, "next")
-    if "urlpath" in wanted:
+        page = _page(wanted["next"], host, "next")
+        if image is None or not page.startswith(redirect):
+            return page
+        below = page.removeprefix(redirect)
+    elif "urlpath" in wanted:
         below = _below(wanted["urlpath"], host, "urlpath")
     elif "notebook" in wanted:
         below = f"{host.opens}/{_segments(wanted['notebook'].removeprefix('/'), 'notebook', decode=False)}"
     else:
         below = ""
-    if server is None:
-        return f"{host.base}hub/user-redirect/{below}"
-    name = f"{quote(user_name, safe='')}/{quote(server, safe='')}"
-    following = urlencode({"next": f"{host.base}user/{name}/{below}"})
-    return f"{host.base}hub/spawn/{name}?{following}"
+    if server is None and image is None:
+        return f"{redirect}{below}"
+    name = quote(user_name, safe="") if server is None else f"{quote(user_name, safe='')}/{quote(server, safe='')}"
+    chosen = {} if image is None else {IMAGE_OPTION: image}
+    return f"{host.base}hub/spawn/{name}?{urlencode({**chosen, 'next': f'{host.base}user/{name}/{below}'})}"
 
 
 def _page(text: str, host: Host, field: str, depth: int = 0) -> str:
@@ -209,19 +218,36 @@ def _logout(wanted: Mapping[str, str], host: Host) -> str | None:
     return _page(text, host, name)
 
 
-def _allowed(wanted: Mapping[str, str], name: str, listed: frozenset[str], usual: set[str]) -> str | None:
-    """A value that the course lists; None for the usual one."""
-    value = wanted.get(name, "")
-    if value in usual:
+def _server(wanted: Mapping[str, str], host: Host) -> str | None:
+    """A named server that the hub has; None for the usual one, which the course's own id means too."""
+    value = wanted.get("course_server", "")
+    if value in {"", host.course}:
         return None
-    if value not in listed:
+    if value not in host.servers:
         raise LaunchRefused(
             403,
-            name,
+            "course_server",
+            N_(
+                "`%(field)s` names the course %(value)s, and this is the launch address of %(course)s: "
+                "have the link use the site's launch address, or correct it."
+            ),
+            value=value,
+            course=host.course or host.base,
+        )
+    return value
+
+
+def _image(wanted: Mapping[str, str], host: Host) -> str | None:
+    """An image that the course lists; None when there is nothing to choose."""
+    value = wanted.get("course_image", "")
+    if value and value not in host.images:
+        raise LaunchRefused(
+            403,
+            "course_image",
             N_("`%(field)s` asks for %(value)s, which this course does not have: correct the link."),
             value=value,
         )
-    return value
+    return value or None if host.choose_image else None
 
 
 def _origin(url: str) -> str:

@@ -23,6 +23,8 @@ from coursewarehub.i18n import N_
 
 ENTER: Final = "enter"
 """Purpose: somebody whose launch was verified enters in a window of its own."""
+LEAVE: Final = "leave"
+"""Purpose: somebody who is signed in wants to be somebody else, whose launch has arrived."""
 CHOOSE: Final = "choose"
 """Purpose: somebody who teaches chooses content for a link."""
 

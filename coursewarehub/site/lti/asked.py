@@ -25,7 +25,7 @@ _TEACHING: Final = frozenset({"Instructor", "ContentDeveloper", "Administrator",
 _COURSE: Final = re.compile(r"[a-z0-9-]{1,64}", re.ASCII)
 # What a link can say, by its custom parameters or in its address.
 _NAMES_A_COURSE: Final = ("custom_course", "course")
-_HINTS_AT_A_COURSE: Final = ("course_server", "custom_course_server")
+_NAMES_A_SERVER: Final = ("course_server", "custom_course_server")
 Pairs = Sequence[tuple[str, str]]
 
 
@@ -34,7 +34,8 @@ class Asked:
     """What a launch says of itself, unverified.
 
     `key` is a consumer key of LTI 1.1; `issuer` and `clients` (any of them) are of LTI 1.3. `course` is named by the
-    author of the link, `hint` is a course's id or something else. `teaches`: the roles have one of those who teach.
+    author of the link; `server` is what links made for NII's CoursewareHub call a course (`course_server`).
+    `teaches`: the roles have one of those who teach; `title` is what the platform calls its course.
     """
 
     key: str | None = None
@@ -42,8 +43,9 @@ class Asked:
     clients: tuple[str, ...] = ()
     context: str | None = None
     course: str | None = None
-    hint: str | None = None
+    server: str | None = None
     teaches: bool = False
+    title: str | None = None
 
     @property
     def method(self) -> str:
@@ -87,8 +89,9 @@ def asked_by_form(form: Pairs, query: Pairs = ()) -> Asked:
         key=key,
         context=said.get("context_id") or None,
         course=_course(said),
-        hint=_hint(said),
+        server=_server(said),
         teaches=_teaches(said.get("roles", "").split(",")),
+        title=said.get("context_title") or said.get("context_label") or None,
     )
 
 
@@ -101,7 +104,7 @@ def asked_by_login(parameters: Pairs, query: Pairs = ()) -> Asked:
     clients = (said["client_id"],) if said.get("client_id") else ()
     of_target = _of_address(said.get("target_link_uri", ""))
     named = _course(said) or of_target[0]
-    return Asked(issuer=issuer, clients=clients, course=named, hint=_hint(said) or of_target[1])
+    return Asked(issuer=issuer, clients=clients, course=named, server=_server(said) or of_target[1])
 
 
 def asked_by_token(form: Pairs, query: Pairs = ()) -> Asked:
@@ -126,8 +129,9 @@ def asked_by_token(form: Pairs, query: Pairs = ()) -> Asked:
         clients=texts,
         context=context_id if isinstance(context_id, str) and context_id else None,
         course=_course(of_link) or of_target[0] or _course(in_query),
-        hint=_hint(of_link) or of_target[1] or _hint(in_query),
+        server=_server(of_link) or of_target[1] or _server(in_query),
         teaches=_teaches(claims.get(f"{_CLAIM}roles")),
+        title=_title(context),
     )
 
 
@@ -144,6 +148,12 @@ def asked_by_state(form: Pairs) -> Asked:
     if not isinstance(issuer, str) or not isinstance(client, str):
         raise Unreadable("id_token")
     return Asked(issuer=issuer, clients=(client,))
+
+
+def _title(context: object) -> str | None:
+    """What the platform calls its course."""
+    names = [context.get("title"), context.get("label")] if isinstance(context, dict) else []
+    return next((name for name in names if isinstance(name, str) and name), None)
 
 
 def _teaches(roles: object) -> bool:
@@ -167,22 +177,23 @@ def _course(said: Mapping[str, str]) -> str | None:
     return None
 
 
-def _hint(said: Mapping[str, str]) -> str | None:
-    for name in _HINTS_AT_A_COURSE:
-        if (value := said.get(name)) and _COURSE.fullmatch(value):
-            return value
+def _server(said: Mapping[str, str]) -> str | None:
+    """What `course_server` says, None when it says nothing."""
+    for name in _NAMES_A_SERVER:
+        if value := said.get(name):
+            return value[:_LONGEST]
     return None
 
 
 def _of_address(url: str) -> tuple[str | None, str | None]:
-    """The course that an address is below or names in its query, and a hint at one."""
+    """The course that an address is below or names in its query, and what `course_server` in it says."""
     try:
         parts = urlsplit(url[:_LONGEST])
         said = _first(parse_qsl(parts.query, max_num_fields=100))
     except ValueError:
         return None, None
     below = paths.course_of(parts.path)
-    return (below if below and _COURSE.fullmatch(below) else None) or _course(said), _hint(said)
+    return (below if below and _COURSE.fullmatch(below) else None) or _course(said), _server(said)
 
 
 def _payload(token: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from coursewarehub.model.course import Course
 from coursewarehub.model.lti import Lti11Provider, Lti13Provider, LtiAuthentication
@@ -17,7 +18,8 @@ class Door:
     """One platform at one course.
 
     `key` is the consumer key of LTI 1.1, or None; `issuer` and `client` are those of LTI 1.3, or None. `contexts` are
-    the platform's courses that belong to this one; None where the course takes any.
+    the platform's courses that belong to this one; None where the course takes any. `connects`: the first launch of
+    somebody who teaches connects a course of the platform, and none has been yet.
     """
 
     course: str
@@ -25,6 +27,7 @@ class Door:
     issuer: str | None = None
     client: str | None = None
     contexts: frozenset[str] | None = None
+    connects: bool = False
 
     def is_of(self, asked: Asked) -> bool:
         """Whether the launch is from this door's platform."""
@@ -37,11 +40,12 @@ class Door:
 class Choice:
     """The courses that a launch may be for: one, several to choose from, or none.
 
-    `named` is the course that the link names although it does not use the platform.
+    `named` is the course that the link names although it does not use the platform; `by` is the parameter that does.
     """
 
     courses: tuple[str, ...] = ()
     named: str | None = None
+    by: str = "course"
 
     @property
     def course(self) -> str | None:
@@ -64,10 +68,11 @@ def doors_of(
             contexts = frozenset(login.contexts) if isinstance(login.contexts, tuple) else None
             if login.contexts is None and claimed:
                 contexts = claimed.get((course.id, registration_digest(platform)))
+            rest: dict[str, Any] = {"contexts": contexts, "connects": login.contexts is None and contexts is None}
             if isinstance(platform, Lti13Provider):
-                yield Door(course.id, issuer=platform.issuer, client=platform.client_id, contexts=contexts)
+                yield Door(course.id, issuer=platform.issuer, client=platform.client_id, **rest)
             else:
-                yield Door(course.id, key=platform.key, contexts=contexts)
+                yield Door(course.id, key=platform.key, **rest)
 
 
 def registration_digest(platform: Lti13Provider | Lti11Provider) -> str:
@@ -94,20 +99,19 @@ def platform_name(asked: Asked, site: Site) -> str | None:
 
 
 def choose(asked: Asked, doors: Iterable[Door]) -> Choice:
-    """What a link names counts before contexts, contexts before hints, and a course that takes any context last.
+    """What a link names (`course`, then `course_server`) counts before contexts, and a course that takes any last.
 
     A link that names a course without the platform leads nowhere: no other course takes its place.
     """
     open_doors = [door for door in doors if door.is_of(asked)]
     courses = list(dict.fromkeys(door.course for door in open_doors))
-    if asked.course is not None and courses:
-        return Choice((asked.course,)) if asked.course in courses else Choice((), asked.course)
+    named, by = (asked.course, "course") if asked.course is not None else (asked.server, "course_server")
+    if named is not None and courses:
+        return Choice((named,)) if named in courses else Choice((), named, by)
     if of_context := _courses(door for door in open_doors if door.contexts and asked.context in door.contexts):
         courses = of_context
     elif of_any := _courses(door for door in open_doors if door.contexts is None):
         courses = of_any
-    if asked.hint in courses:
-        return Choice((asked.hint,)) if asked.hint is not None else Choice()
     return Choice(tuple(courses))
 
 

@@ -9,11 +9,11 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from tornado.web import stream_request_body
 
@@ -114,6 +114,11 @@ class Arrival(LtiPage):
         if len(self.body) <= LARGEST:
             self.body += chunk
 
+    @property
+    def sent(self) -> bytes:
+        """As much of the body as was kept."""
+        return bytes(self.body)
+
     def check_xsrf_cookie(self) -> None:
         """Platforms have none; what counts is verified by the hub."""
 
@@ -144,29 +149,46 @@ class Arrival(LtiPage):
     async def dispatch(self, asked: Asked, name: str, form: Pairs) -> None:
         """Send it to its course, or ask which one it is."""
         catalogue = self.catalogue
-        choice = choose(asked, doors_of(catalogue.site, _entered(catalogue)))
+        doors = list(doors_of(catalogue.site, _entered(catalogue)))
+        choice = choose(asked, doors)
         if len(choice.courses) > 1 and asked.context is not None:
             connected = await asyncio.to_thread(self.lti.claims.of, choice.courses)
-            choice = choose(asked, doors_of(catalogue.site, _entered(catalogue), connected))
+            doors = list(doors_of(catalogue.site, _entered(catalogue), connected))
+            choice = choose(asked, doors)
         if choice.course is not None:
             self.forward(choice.course, name)
         elif choice.named is not None:
-            self.say(Notice.OTHER_COURSE, course=pages.shown(choice.named))
+            self.say(Notice.OTHER_COURSE, course=pages.shown(choice.named), parameter=choice.by)
         elif choice.courses:
-            self._ask_which(choice.courses, name, form, asked)
+            connecting = {door.course for door in doors if door.is_of(asked) and door.connects}
+            teaches = asked.teaches and asked.context is not None
+            self._ask_which(choice.courses, name, form, asked, connecting if teaches else set())
         elif (known := platform_name(asked, catalogue.site)) is not None:
             self.say(Notice.UNUSED_PLATFORM, name=known, method=asked.method)
         else:
             log.info("a launch from a platform that no course uses: %s", pages.shown(asked.platform))
             self.say(Notice.UNKNOWN_PLATFORM, platform=pages.shown(asked.platform))
 
-    def _ask_which(self, courses: tuple[str, ...], name: str, form: Pairs, asked: Asked) -> None:
-        """A button for each course; drafts are for those who teach."""
+    def _ask_which(
+        self, courses: tuple[str, ...], name: str, form: Pairs, asked: Asked, connecting: Collection[str]
+    ) -> None:
+        """A button for each course; drafts are for those who teach. Before a course is connected, they are asked."""
         found = [self.catalogue.courses[course_id] for course_id in courses]
         published = [c for c in found if c.state is not CourseState.DRAFT or asked.teaches] or found
-        choices = [CourseButton(c.title.text(self.language), self.onward(c.id, name)) for c in published]
+        choices = [
+            CourseButton(
+                c.title.text(self.language),
+                self.connecting(c.id, name) if c.id in connecting else self.onward(c.id, name),
+            )
+            for c in published
+        ]
         choices.sort(key=lambda choice: choice.title.casefold())
         self.finish(pages.choice_page(self.language, site_title=self.site_title, choices=choices, fields=form))
+
+    def connecting(self, course_id: str, name: str) -> str:
+        """Where somebody who teaches is asked whether to connect a course."""
+        after = f"&{_visible(self.request.query)}" if self.request.query else ""
+        return f"{paths.LTI}connect?{urlencode({'with': course_id, 'by': name})}{after}"
 
 
 def _visible(query: str) -> str:
@@ -251,6 +273,39 @@ class Callback(Posted):
             self.forward(choice.courses[0], "callback")  # the platform has refused; any of them says so
         else:
             await self.dispatch(asked, "callback", form)
+
+
+class Connect(Posted):
+    """Somebody who teaches has chosen one of several courses; from here the launch goes on as it came, or back."""
+
+    def post(self) -> None:
+        """Ask."""
+        if (read := self.read()) is None:
+            return
+        form, query = read
+        course_id, name = (dict(query[:2]).get(key, "") for key in ("with", "by"))
+        if course_id not in self.catalogue.courses or name not in {"launch", "callback"}:
+            self.say(Notice.OTHER_COURSE, course=pages.shown(course_id), parameter="with")
+            return
+        try:
+            asked = asked_by_token(form) if name == "callback" else asked_by_form(form)
+        except Unreadable as lacking:
+            self.say(Notice.NO_LAUNCH, field=lacking.field)
+            return
+        # What the address of the launch said is left as it was, for it may be signed.
+        asked_for = "&".join(self.request.query.split("&")[2:])
+        query_after = f"?{_visible(asked_for)}" if asked_for else ""
+        self.finish(
+            pages.connect_page(
+                self.language,
+                site_title=self.site_title,
+                course=self.catalogue.courses[course_id].title.text(self.language),
+                theirs=pages.shown(asked.title or asked.context or ""),
+                onward=f"{paths.hub_lti(course_id)}{name}{query_after}",
+                back=f"{paths.LTI}{name}{query_after}",
+                fields=form,
+            )
+        )
 
 
 class KeySet(LtiPage):

@@ -14,21 +14,19 @@ from typing import Any, Final
 from coursewareauthenticator.lti.launch import shown
 from coursewarehub.i18n import N_, translations
 from coursewarehub.site.lti.dynamic import CLOSE
-from coursewarehub.site.rendering import render
+from coursewarehub.site.rendering import Fields, render
 
 __all__ = [
     "CourseButton",
     "Notice",
     "choice_page",
+    "connect_page",
     "failed_page",
     "notice",
     "register_page",
     "registered_page",
     "shown",
 ]
-
-Fields = Sequence[tuple[str, str]]
-"""Hidden fields of a form, in order, names perhaps more than once."""
 
 
 class Notice(StrEnum):
@@ -97,7 +95,7 @@ NOTICES: Final = {
         HTTPStatus.NOT_FOUND,
         N_("This link leads to no course of the platform"),
         N_("The link names the course %(course)s, which does not exist here or does not use the platform."),
-        N_("Whoever made the link: correct its address or its custom parameter `course`."),
+        N_("Whoever made the link: correct its address or its custom parameter `%(parameter)s`."),
     ),
     Notice.NEEDS_LINK: Text(
         HTTPStatus.FORBIDDEN,
@@ -175,6 +173,32 @@ def choice_page(language: str, *, site_title: str, choices: Sequence[CourseButto
         command="",
         choices=choices,
         fields=fields,
+    )
+
+
+def connect_page(
+    language: str, *, site_title: str, course: str, theirs: str, onward: str, back: str, fields: Fields
+) -> str:
+    """Asks somebody who teaches whether their course in the platform, `theirs`, shall lead to `course` from now on."""
+    say = translations(language).gettext
+    values = {"course": course, "theirs": theirs}
+    return render(
+        "lti_connect.html",
+        language,
+        site_title=site_title,
+        languages=(),
+        title=say(N_("Connect this course with %(course)s?")) % values,
+        sentence=say(N_("From then on %(theirs)s in your learning platform leads to %(course)s, for everybody in it."))
+        % values,
+        next_step=say(
+            N_("No other course of the platform can then be connected with it, unless whoever runs this site says so.")
+        ),
+        command="",
+        onward=onward,
+        back=back,
+        fields=fields,
+        button=say(N_("Connect them")),
+        other=say(N_("Choose another course")),
     )
 
 

@@ -112,6 +112,15 @@ def test_b11_5000_rows_and_no_more_than_is_sensible(monkeypatch: pytest.MonkeyPa
     assert lines("name\naaaa\n") == [(None, roster.TOO_LARGE)]
 
 
+def test_b11_a12_a_group_that_is_called_as_a_role() -> None:
+    found = parse("name,groups\nsam,lab-a|Owner\nkim,lab-a | lab b\nbob, INSTRUCTOR \n")
+    assert [(each.line, each.sentence.template) for each in found.mistakes] == [
+        (2, roster.GROUP_IS_ROLE), (4, roster.GROUP_IS_ROLE),
+    ]  # fmt: skip
+    assert str(found.mistakes[0].sentence) == "Owner is no group but a role: write it in the column role."
+    assert found.entries[1].groups == ("lab-a", "lab b")
+
+
 def test_b11_columns_of_others_are_named_and_left_alone() -> None:
     found = parse("name,Grade,Last access\nsam,1.0,never\n")
     assert [str(note) for note in found.notes] == ["Columns that are not used: Grade, Last access."]

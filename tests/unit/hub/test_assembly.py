@@ -233,6 +233,13 @@ def test_servers_in_containers_are_what_the_plan_says(kind: str, tmp_path: Path)
     assert (plan.network, plan.labels["coursewarehub.site"]) == (network.name, made.site_id)
     assert plan.mounts[0].source.startswith(str(tmp_path / "storage" / "homes" / "alpha"))
     assert made.capacity(3) == capacity(network, 3)
+    assert "images" not in made, "there is nothing to choose"
+    several = assemble(site, a_course(images=["r:1"]), place).ContainerSpawner
+    assert several.images == [site.spawner.image, "r:1"]
+    own = assemble(site, a_course(image="own:1", images=["r:1"]), place).ContainerSpawner
+    assert own.images == ["own:1", "r:1"]
+    assert own.plan(Member("sam", Role.STUDENT, image="r:1")).image == "r:1"
+    assert own.plan(Member("sam", Role.STUDENT, image="evil:1")).image == "own:1"
 
 
 def test_no_server_starts_while_the_site_says_why_not(tmp_path: Path) -> None:
@@ -313,6 +320,7 @@ def test_pages() -> None:
             "language": "fr",
             "logins": [{"name": "dummy", "kind": "workshop", "title": None, "self_chosen_names": False}],
             "people": "",
+            "linking": False,
         },
         "engine": None,
         "site_title": site.title,

@@ -572,23 +572,29 @@ def test_l13_19_the_account_of_lti_1_1_days(changes: dict[str, Any], found: Any)
 
 
 @pytest.mark.parametrize(
-    ("url", "error", "message", "back"),
+    ("url", "said", "back"),
     [
-        (None, "No", None, None),
-        ("https://lms.example.org/back", None, None, "https://lms.example.org/back"),
+        (None, {"error": "No", "log": "x"}, None),
+        ("https://lms.example.org/back", {}, "https://lms.example.org/back"),
         (
             "https://lms.example.org/back?id=1#x",
-            "No & no",
-            None,
+            {"error": "No & no"},
             "https://lms.example.org/back?id=1&lti_errormsg=No+%26+no#x",
         ),
-        ("https://lms.example.org/back", None, "Bye", "https://lms.example.org/back?lti_msg=Bye"),
+        (
+            "https://lms.example.org/back",
+            {"error": "No", "log": "exp: over"},
+            "https://lms.example.org/back?lti_errormsg=No&lti_errorlog=exp%3A+over",
+        ),
+        (
+            "https://lms.example.org/back",
+            {"message": "Bye", "log": "left"},
+            "https://lms.example.org/back?lti_msg=Bye&lti_log=left",
+        ),
     ],
 )
-def test_l13_20_the_way_back_says_why(
-    url: str | None, error: str | None, message: str | None, back: str | None
-) -> None:
-    assert return_address(url, error=error, message=message) == back
+def test_l13_20_the_way_back_says_why(url: str | None, said: dict[str, str], back: str | None) -> None:
+    assert return_address(url, **said) == back
 
 
 def test_l13_23_a_submission_to_review() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from coursewarehub.model import Arrival, Course, Decision, Identity, Reason, Role, account_name, decide
+from coursewarehub.model.access import group_mark, union
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 LDAP = {
@@ -95,3 +96,89 @@ def test_a35_names_of_two_methods_never_meet(authentication: Any, arrival: Arriv
             account_name(made, arrival)
     else:
         assert account_name(made, arrival) == name
+
+
+# --- several logins that a person has linked ----------------------------------------------------
+
+NO = Decision(False, None, Reason.NOT_A_MEMBER)
+ENDED = Decision(False, None, Reason.NO_ACCOUNT)
+OWNER = Decision(True, Role.OWNER, Reason.MEMBER)
+INSTRUCTOR = Decision(True, Role.INSTRUCTOR, Reason.LAUNCH)
+STUDENT = Decision(True, Role.STUDENT, Reason.ACCOUNT, ("lab-a",))
+OBSERVER = Decision(True, Role.OBSERVER, Reason.EVERYONE, ("lab-b",))
+OVER = Decision(False, Role.STUDENT, Reason.OVER)
+ARCHIVED = Decision(False, Role.OWNER, Reason.ARCHIVED)
+
+
+@pytest.mark.parametrize(
+    ("each", "together"),
+    [
+        ([STUDENT], STUDENT),
+        ([STUDENT, INSTRUCTOR], Decision(True, Role.INSTRUCTOR, Reason.LAUNCH, ("lab-a",))),
+        ([INSTRUCTOR, STUDENT], Decision(True, Role.INSTRUCTOR, Reason.LAUNCH, ("lab-a",))),
+        ([OWNER, INSTRUCTOR, OBSERVER], Decision(True, Role.OWNER, Reason.MEMBER, ("lab-b",))),
+        ([STUDENT, OBSERVER], Decision(True, Role.STUDENT, Reason.ACCOUNT, ("lab-a", "lab-b"))),
+        # A login that gives nothing takes nothing.
+        ([NO, STUDENT], STUDENT),
+        ([STUDENT, NO], STUDENT),
+        ([ENDED, INSTRUCTOR], INSTRUCTOR),
+        ([OVER, INSTRUCTOR], INSTRUCTOR),
+        ([OVER, OBSERVER], OBSERVER),
+        # And nothing becomes something.
+        ([NO, ENDED], NO),
+        ([ENDED, NO], ENDED),
+        ([NO, OVER], OVER),
+        ([OVER, NO], OVER),
+        ([OVER, ARCHIVED], ARCHIVED),
+    ],
+)
+def test_linked_logins_give_what_any_of_them_gives(each: list[Decision], together: Decision) -> None:
+    assert union(each) == together
+
+
+@pytest.mark.parametrize("state", ["draft", "open", "closed", "archived"])
+def test_no_union_is_more_than_its_best(state: str) -> None:
+    """Over whole decisions: linking gives nobody a right that none of the two logins gives."""
+    made = course([LDAP, GITHUB], state=state)
+    logins = [("ada", by("ldap")), ("kim", by("ldap", "deans")), ("kim", by("ldap", "python")), ("kim", by("ldap")),
+              ("github:kim", by("github")), ("x", by("oidc"))]  # fmt: skip
+    decisions = [decide(made, name, now=NOW, arrival=arrival) for name, arrival in logins]
+    for first in decisions:
+        for second in decisions:
+            both = union([first, second])
+            assert both.allowed == (first.allowed or second.allowed)
+            assert both.role in {first.role, second.role} and both.reason in {first.reason, second.reason}
+            if both.allowed:
+                able = [each.role for each in (first, second) if each.allowed and each.role is not None]
+                assert both.role == min(able, key=list(Role).index)
+
+
+# --- groups of the course's own accounts ---------------------------------------------------------
+
+OWN = {"method": "accounts"}
+LABS = {"groups": {"lab-a": {"mem_limit": "1G"}, "lab b": {}, "Owner": {}, "student": {"mem_limit": "1G"}}}
+
+
+@pytest.mark.parametrize(
+    ("groups", "found"),
+    [
+        ([], ()),
+        (["lab-a"], ("lab-a",)),
+        (["lab b", "lab-a", "chess"], ("lab b", "lab-a")),
+        (["LAB-A"], ()),
+        # What is called as a role is none, whatever the roster and the file say.
+        (["owner", "Owner", "OWNER", "instructor", " owner "], ()),
+    ],
+)
+def test_groups_of_accounts_are_those_that_the_course_names(groups: list[str], found: tuple[str, ...]) -> None:
+    marked = (group_mark(group) for group in groups)
+    decision = decide(course(OWN, resources=LABS), "kim", now=NOW, arrival=by("accounts", "student", *marked))
+    assert decision == Decision(True, Role.STUDENT, Reason.ACCOUNT, found)
+    # Another login's groups are only what `roles` makes of them.
+    other = decide(course([LDAP, OWN], resources=LABS), "kim", now=NOW, arrival=by("ldap", "staff", *marked, *groups))
+    assert other == Decision(True, Role.INSTRUCTOR, Reason.GROUP)
+
+
+def test_a12_no_group_of_an_account_is_a_role() -> None:
+    arrival = by("accounts", group_mark("owner"), group_mark("instructor"))
+    assert decide(course(OWN), "kim", now=NOW, arrival=arrival) == Decision(False, None, Reason.NO_ACCOUNT)

@@ -22,7 +22,7 @@ from coursewarehub.hub.audit.page import Question, days_of
 from coursewarehub.hub.audit.sentences import KINDS
 from coursewarehub.hub.localisation import REFUSALS, Localisation, request_language
 from coursewarehub.i18n import LANGUAGES, NAMES, translations
-from coursewarehub.model import Role
+from coursewarehub.model import Arrival, Identity, Role
 from coursewarehub.model.access import Reason as Decided
 from coursewarehub.state.audit import Entry
 from coursewarespawner import messages
@@ -92,6 +92,11 @@ def values(template: str, text: str, language: str = "en") -> dict[str, Any]:
             "for_user": user(text),
             "error_message": text,
             "url": "/x",
+            "spawner": spawner(),
+        },
+        "logins.html": {
+            "page": "logins", "xsrf": "x", "first": "dummy", "linked": (), "free": (), "asked": None, "done": None,
+            "wrong": text, "before": text, "proved": Arrival(Identity("dummy", text), text),
         },
         "accept-share.html": {
             "owner": user(text),
@@ -147,6 +152,7 @@ TEMPLATE_NAMES = (
     "404.html", "logout.html", "oauth.html", "audit.html", "admin.html", "token.html", "spawn.html",
     "accept-share.html",
     "password.html", "password_forgotten.html", "people.html", "people_import.html", "people_imported.html",
+    "logins.html",
 )  # fmt: skip
 
 
@@ -179,7 +185,8 @@ def page(
 def test_every_template_is_tested() -> None:
     ours = {file.name for file in Path(TEMPLATES).glob("*.html")}
     assert ours == {
-        *TEMPLATE_NAMES, "page.html", "language_switch.html", "lti.html", "people_roles.html"  # lti: test_lti_page.py
+        *TEMPLATE_NAMES, "page.html", "language_switch.html", "people_roles.html", "login_names.html",
+        "lti.html",  # test_lti_page.py
     }  # fmt: skip
     upstream = {file.name for file in Path(UPSTREAM).glob("*.html")}
     assert upstream <= ours, "JupyterHub has a page that we do not know"
@@ -628,3 +635,68 @@ def test_a_refusal_is_said_on_the_login_form() -> None:
 def test_signing_out_is_possible_on_an_error_page() -> None:
     assert f"{HUB}logout" in page("error.html").links
     assert f"{HUB}login" in page("error.html", signed_in=False).links
+
+
+# --- the choice of an image ---------------------------------------------------------------------------------------
+
+IMAGES = ["example.org/python:1", "example.org/r:1"]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_images_to_choose_from(language: str) -> None:
+    offered = SimpleNamespace(active=False, pending=None, images=IMAGES, chosen_image="")
+    shown = page("spawn.html", language, spawner=offered, error_message="")
+    radios = [each for each in shown.all("input") if each.get("type") == "radio"]
+    assert [each["value"] for each in radios] == IMAGES and [("checked" in each) for each in radios] == [True, False]
+    assert {each["name"] for each in radios} == {"image"} and not shown.unbalanced
+    assert [form["action"] for form in shown.all("form")] == ["/x"] and len(shown.all("h1")) == 1
+    offered.chosen_image = IMAGES[1]
+    again = [each for each in page("spawn.html", spawner=offered).all("input") if "checked" in each]
+    assert [each["value"] for each in again] == [IMAGES[1]]
+
+
+def test_a14_one_image_is_no_choice() -> None:
+    alone = SimpleNamespace(active=False, pending=None, images=IMAGES[:1], chosen_image="")
+    assert not [each for each in page("spawn.html", spawner=alone).all("input") if each.get("type") == "radio"]
+
+
+# --- a person's logins --------------------------------------------------------------------------------------------
+
+WAYS = {
+    "logins": [
+        {"name": "accounts", "kind": "account", "title": None},
+        {"name": "moodle", "kind": "launch", "title": "Campus <b>"},
+        {"name": "house", "kind": "button", "title": None},
+    ],
+    "linking": True,
+}
+LIST: dict[str, Any] = {"proved": None, "wrong": None, "before": None, "first": "accounts"}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize(
+    ("state", "buttons"),
+    [
+        ({"linked": (), "free": ("moodle", "house")}, ["begin", "begin"]),
+        ({"linked": ("moodle",), "free": ("house",)}, ["unlink", "begin"]),
+        ({"linked": ("moodle", "house"), "free": (), "done": "Nothing was linked."}, ["unlink", "unlink"]),
+        ({"asked": "moodle"}, []),
+        ({"asked": "accounts", "wrong": "The name or the password was wrong."}, [None]),
+        ({"proved": Arrival(Identity("moodle", "s"), "lti-1"), "before": "lti-1"}, ["link", "forget"]),
+    ],
+)
+def test_every_step_of_linking(state: dict[str, Any], buttons: list[str | None], language: str) -> None:
+    shown = page("logins.html", language, course=WAYS, **(LIST | state))
+    pressed = [each for each in shown.all("button") if "cw-button" in each.get("class", "")]
+    assert [each.get("value") for each in pressed] == buttons and not shown.unbalanced
+    assert all(form["method"] == "post" and form["action"] == f"{HUB}logins" for form in shown.all("form"))
+    assert f"{HUB}logins" in shown.links, "the menu leads here"
+    if language != "en":
+        english = set(page("logins.html", course=WAYS, **(LIST | state)).texts)
+        known = {"Qwerty", "· Qwerty", "Campus <b>", *NAMES.values(), "OK", "Error"}
+        left = {text for text in english & set(shown.texts) if "JavaScript" not in text and "enable it" not in text}
+        assert left - known <= {"The error"}, left - known
+
+
+def test_no_menu_entry_where_there_is_nothing_to_link() -> None:
+    assert f"{HUB}logins" not in page("home.html").links

@@ -21,6 +21,20 @@ def page(language: str = "en", **values: Any) -> Page:
     return Page(rendered(handler(headers={"Accept-Language": language}), "lti.html", nonce="n0", **values))
 
 
+ASKING = {"here": "Ada (lti-1)", "new": "Bob (lti-2)", "fields": {"launch": "t", "leave": "l"}}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_one_button_each_way_for_somebody_else(language: str) -> None:
+    shown = page(language, asking=ASKING)
+    ways = [each for each in shown.all("button") + shown.all("a") if "cw-button" in each.get("class", "")]
+    assert len(ways) == 2 and ways[1]["href"].endswith("/hub/home")
+    (form,) = shown.all("form")
+    assert (form["method"], form["action"]) == ("post", "open") and "target" not in form
+    assert sum(text.count("Ada (lti-1)") for text in shown.texts) == 2
+    assert not shown.all("script")
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize(
     "values",
@@ -72,6 +86,7 @@ def test_a15_what_others_have_written_is_text(text: str) -> None:
             {"form": FORM | {"fields": {"x": "x"}}, "title": "x"},
         ),
         ({"picker": PICKER | {"notebooks": (text,)}}, {"picker": PICKER | {"notebooks": ("x",)}}),
+        ({"asking": ASKING | {"here": text, "new": text}}, {"asking": ASKING}),
         ({"refused": True, "sentence": refusal, "back": text}, {"refused": True, "sentence": plain, "back": "x"}),
     ):
         shown = page(**hostile)

@@ -14,6 +14,7 @@ from coursewarehub.site.lti.pages import (
     CourseButton,
     Notice,
     choice_page,
+    connect_page,
     failed_page,
     notice,
     register_page,
@@ -22,7 +23,7 @@ from coursewarehub.site.lti.pages import (
 
 from .structure import HOSTILE, Page
 
-VALUES = ("field", "platform", "name", "method", "course")
+VALUES = ("field", "platform", "name", "method", "course", "parameter")
 
 
 def every_page(language: str, text: str = "Qwerty") -> dict[str, Page]:
@@ -33,6 +34,11 @@ def every_page(language: str, text: str = "Qwerty") -> dict[str, Page]:
     choices = [CourseButton(text, "/courses/a/hub/lti/launch?a=1&b=2"), CourseButton(text, "/courses/b/hub/lti/launch")]
     fields = [("custom_x", text), (text, "twice"), (text, "")]
     pages["choice"] = Page(choice_page(language, site_title=text, choices=choices, fields=fields))
+    onward, back = "/courses/a/hub/lti/launch?a=1&b=2", "/lti/launch?a=1&b=2"
+    connecting = connect_page(
+        language, site_title=text, course=text, theirs=text, onward=onward, back=back, fields=fields
+    )
+    pages["connect"] = Page(connecting)
     pages["register"] = Page(
         register_page(language, site_title=text, host=text, name=text, action="/lti/register/x", fields=fields)
     )
@@ -98,6 +104,13 @@ def test_the_buttons_send_a_launch_on_as_it_came() -> None:
     ]
     hidden = [(i["name"], i["value"]) for i in page.all("input") if i["type"] == "hidden"]
     assert hidden == [("custom_x", "Qwerty"), ("Qwerty", "twice"), ("Qwerty", "")]
+
+
+def test_who_connects_a_course_has_a_button_each_way() -> None:
+    page = every_page("en")["connect"]
+    (form,) = page.all("form")
+    assert form["action"] == "/courses/a/hub/lti/launch?a=1&b=2"
+    assert [b.get("formaction") for b in page.all("button")] == [None, "/lti/launch?a=1&b=2"]
 
 
 def test_refusals_are_whole_sentences() -> None:

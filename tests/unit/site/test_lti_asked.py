@@ -34,26 +34,26 @@ def by_token(query: str = "", **changes: Any) -> Asked:
 def test_a_form_of_lti_11() -> None:
     form = [*FORM_11.items(), ("oauth_consumer_key", "moodle")]
     asked = asked_by_form(form)
-    assert asked == Asked(key="moodle", context="course-1", teaches=True)
+    assert asked == Asked(key="moodle", context="course-1", teaches=True, title="Python for all")
     assert (asked.method, asked.platform) == ("lti11", "moodle")
     assert asked_by_form([("oauth_consumer_key", "k"), ("roles", "Learner")]).teaches is False
 
 
 @pytest.mark.parametrize(
-    ("fields", "query", "course", "hint"),
+    ("fields", "query", "course", "server"),
     [
         ({"custom_course": "python"}, "", "python", None),
         ({"custom_course": "python"}, "course=other", "python", None),
         ({}, "course=python", "python", None),
         ({}, "custom_course=python&custom_course=b", "python", None),
         ({"custom_course_server": "python"}, "", None, "python"),
-        ({"custom_course_server": "Not an id"}, "", None, None),
+        ({"custom_course_server": "Not an id"}, "", None, "Not an id"),
         ({"custom_course": ""}, "", None, None),
     ],
 )
-def test_a_form_names_its_course(fields: dict[str, str], query: str, course: str | None, hint: str | None) -> None:
+def test_a_form_names_its_course(fields: dict[str, str], query: str, course: str | None, server: str | None) -> None:
     asked = asked_by_form([("oauth_consumer_key", "k"), *fields.items()], pairs(query.encode()))
-    assert (asked.course, asked.hint) == (course, hint)
+    assert (asked.course, asked.server) == (course, server)
 
 
 @pytest.mark.parametrize("form", [[], [("oauth_consumer_key", "")], [("OAUTH_CONSUMER_KEY", "k")]])
@@ -83,13 +83,13 @@ def test_the_beginning_of_a_login() -> None:
 
 def test_the_end_of_a_login() -> None:
     asked = by_token(target_link_uri=LAUNCH)
-    assert asked == Asked(issuer=ISSUER, clients=(CLIENT,), context="course-1")
+    assert asked == Asked(issuer=ISSUER, clients=(CLIENT,), context="course-1", title="Python for all")
     assert by_token().course == "python"  # the signed address of the emulator's launch
     assert by_token(target_link_uri=LAUNCH, custom={"course": "b"}).course == "b"
     assert by_token(target_link_uri=f"{LAUNCH}?course=c").course == "c"
     assert by_token("course=d", target_link_uri=LAUNCH).course == "d"
     assert by_token("course=d", target_link_uri=LAUNCH, custom={"course": "b"}).course == "b"
-    assert by_token(target_link_uri=LAUNCH, custom={"course_server": "e"}).hint == "e"
+    assert by_token(target_link_uri=LAUNCH, custom={"course_server": "e"}).server == "e"
     assert by_token(aud=["other", CLIENT], azp=CLIENT).clients == (CLIENT, "other")
     membership = "http://purl.imsglobal.org/vocab/lis/v2/membership"
     assert by_token(roles=[f"{membership}#Instructor"]).teaches
@@ -98,7 +98,7 @@ def test_the_end_of_a_login() -> None:
     assert not by_token(roles=[f"{membership}#Learner"]).teaches
 
 
-@pytest.mark.parametrize("wrong", [None, 7, [], {}, "", [7], {"id": 7}, {"id": ""}, True])
+@pytest.mark.parametrize("wrong", [None, 7, [], {}, "", [7], {"id": 7}, {"id": ""}, {"title": 7, "label": []}, True])
 @pytest.mark.parametrize("name", ["context", "custom", "target_link_uri", "roles", "aud", "azp"])
 def test_a_claim_of_another_type_is_not_there(name: str, wrong: Any) -> None:
     asked = by_token(**{name: wrong})

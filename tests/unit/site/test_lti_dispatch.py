@@ -34,8 +34,8 @@ def contexts(*ids: str) -> frozenset[str]:
         # several, and what tells them apart
         (Asked(**FROM_MOODLE), [Door("a", **MOODLE), Door("b", **MOODLE)], ["a", "b"]),
         (Asked(**FROM_MOODLE, course="b"), [Door("a", **MOODLE), Door("b", **MOODLE)], ["b"]),
-        (Asked(**FROM_MOODLE, hint="b"), [Door("a", **MOODLE), Door("b", **MOODLE)], ["b"]),
-        (Asked(**FROM_MOODLE, hint="z"), [Door("a", **MOODLE), Door("b", **MOODLE)], ["a", "b"]),
+        (Asked(**FROM_MOODLE, server="b"), [Door("a", **MOODLE), Door("b", **MOODLE)], ["b"]),
+        (Asked(**FROM_MOODLE, course="a", server="b"), [Door("a", **MOODLE), Door("b", **MOODLE)], ["a"]),
         (Asked(**FROM_MOODLE, context="7"), [Door("a", **MOODLE, contexts=contexts("7")), Door("b", **MOODLE)], ["a"]),
         (Asked(**FROM_MOODLE, context="8"), [Door("a", **MOODLE, contexts=contexts("7")), Door("b", **MOODLE)], ["b"]),
         (
@@ -46,6 +46,11 @@ def contexts(*ids: str) -> frozenset[str]:
         # what a link names counts before its context; the hub then says what is wrong
         (
             Asked(**FROM_MOODLE, context="7", course="b"),
+            [Door("a", **MOODLE, contexts=contexts("7")), Door("b", **MOODLE)],
+            ["b"],
+        ),
+        (
+            Asked(**FROM_MOODLE, context="7", server="b"),
             [Door("a", **MOODLE, contexts=contexts("7")), Door("b", **MOODLE)],
             ["b"],
         ),
@@ -66,6 +71,8 @@ def test_courses(asked: Asked, doors: list[Door], courses: list[str]) -> None:
 def test_a_link_that_names_another_course_leads_nowhere() -> None:
     assert choose(Asked(**FROM_MOODLE, course="b"), [Door("a", **MOODLE), Door("b", **CANVAS)]) == Choice((), "b")
     assert choose(Asked(issuer="https://x.example.org", course="b"), [Door("a", **MOODLE)]) == Choice()
+    of_server = choose(Asked(**FROM_MOODLE, server="Old Name"), [Door("a", **MOODLE)])
+    assert of_server == Choice((), "Old Name", "course_server")
 
 
 SITE = a_site(
@@ -97,7 +104,7 @@ def test_doors_of_courses() -> None:
     ]
     found = list(doors_of(SITE, courses))
     assert found == [
-        Door("course-a", **MOODLE),
+        Door("course-a", **MOODLE, connects=True),
         Door("course-a", key="k", contexts=contexts("7", "8")),
         Door("course-b", **MOODLE),
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import html
 import json
 import re
 import time
@@ -129,7 +130,10 @@ class TestDispatch(Case):
     def test_a_course_that_the_link_names(self) -> None:
         self.goes_to(self.launch_11(custom_course="draft"), "/courses/draft/hub/lti/launch")
         self.goes_to(self.launch_11(path="/lti/launch?course=alpha"), "/courses/alpha/hub/lti/launch?course=alpha")
-        self.assert_page(self.launch_11(custom_course="beta"), 404, "names the course beta")
+        self.goes_to(self.launch_11(custom_course_server="draft"), "/courses/draft/hub/lti/launch")
+        self.assert_page(self.launch_11(custom_course="beta"), 404, "names the course beta", "parameter `course`")
+        of_server = self.launch_11(custom_course_server="Old Name")
+        self.assert_page(of_server, 404, "names the course Old Name", "parameter `course_server`")
         self.assert_page(self.launch_11(custom_course="no\u202esuch<script>"), 404, "no?such&lt;script&gt;")
         self.goes_to(self.callback(custom={"course": "beta"}), "/courses/beta/hub/lti/callback")
 
@@ -138,7 +142,7 @@ class TestDispatch(Case):
         self.goes_to(self.callback(context={"id": "another"}), "/courses/alpha/hub/lti/callback")
 
     def test_several_courses_have_a_button_each(self) -> None:
-        answer = self.launch_11(path="/lti/launch?x=1&y=%26", custom_odd='"><b>\r\n&amp;')
+        answer = self.launch_11(path="/lti/launch?x=1&y=%26", custom_odd='"><b>\r\n&amp;', context_id="")
         page = self.assert_page(answer, 200, "Which course is this?", "Alpha", "Secret draft")
         targets = re.findall(r'formaction="([^"]+)"', page)
         assert targets == [f"/courses/{course}/hub/lti/launch?x=1&amp;y=%26" for course in ("alpha", "draft")]
@@ -146,6 +150,34 @@ class TestDispatch(Case):
         assert page.count('type="hidden"') == len(FORM_11) + 2
         assert 'name="custom_odd" value="&#34;&gt;&lt;b&gt;\r\n&amp;amp;"' in page
         assert self.woken == []
+
+    def test_who_teaches_confirms_that_two_courses_are_connected(self) -> None:
+        answer = self.launch_11(path="/lti/launch?x=1&y=%26", context_title="Python <b> for all")
+        page = self.assert_page(answer, 200, "Which course is this?")
+        asked = [html.unescape(found) for found in re.findall(r'formaction="([^"]+)"', page)]
+        assert asked == [f"/lti/connect?with={course}&by=launch&x=1&y=%26" for course in ("alpha", "draft")]
+        fields = FORM_11 | {"oauth_consumer_key": "old", "context_title": "Python <b> for all"}
+        page = self.assert_page(self.post(asked[0], fields.items()), 200, "Connect this course with Alpha?")
+        assert "Python &lt;b&gt; for all in your learning platform leads to Alpha" in page
+        # One button each way, and the launch goes on as it came: its address may be signed.
+        assert 'action="/courses/alpha/hub/lti/launch?x=1&amp;y=%26"' in page
+        assert 'formaction="/lti/launch?x=1&amp;y=%26"' in page and page.count("<button") == 2
+        assert page.count('type="hidden"') == len(fields)
+        by_token = {"id_token": token(claims(target_link_uri=LAUNCH)), "state": "s"}.items()
+        page = self.assert_page(self.post("/lti/connect?with=alpha&by=callback", by_token), 200, "Python for all")
+        assert 'action="/courses/alpha/hub/lti/callback"' in page
+        for query, fields_sent, status in (
+            ("with=nowhere&by=launch", fields.items(), 404),
+            ("with=alpha&by=login", fields.items(), 404),
+            ("", fields.items(), 404),
+            ("with=alpha&by=callback", [("id_token", "x")], 400),
+            ("with=alpha&by=launch", [], 400),
+        ):
+            self.assert_page(self.post(f"/lti/connect?{query}", fields_sent), status)
+        self.assert_page(self.ask("/lti/connect?with=alpha&by=launch"), 405)
+        # Nothing is asked of students, nor where a course is connected already.
+        students = self.assert_page(self.launch_11(roles="Learner", custom_x="1", key="old"), 200)
+        assert "/lti/connect" not in students
 
     def test_a_course_that_is_connected_by_an_earlier_launch(self) -> None:
         self.connected = {"draft": frozenset({(registration_digest(SITE.login["old"]), "course-1")})}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import html
+import re
 from datetime import UTC, date, datetime, timedelta, timezone
 from http.cookies import SimpleCookie
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
 import pytest
 from support.models import a_course, a_site
@@ -261,6 +263,26 @@ class TestFailed(Case):
         answer = self.ask("/courses/alpha/hub/lti/launch", "POST")
         assert answer.code == 503
         assert answer.headers["Content-Security-Policy"].endswith("frame-ancestors *")
+
+    def test_trying_a_launch_again_sends_its_form_once_more(self) -> None:
+        path = "/courses/alpha/hub/lti/launch?a=1"
+        body = urlencode([("oauth_nonce", "n"), ("custom_x", '"><b>'), ("custom_x", ""), ("custom_y", "\u00e9")])
+        page = self.ask(path, "POST", body=body).body.decode()
+        assert '<form class="cw-actions" method="post" action=""' in page and 'href="">' not in page
+        fields = re.findall(r'<input type="hidden" name="([^"]*)" value="([^"]*)">', page)
+        assert [(name, html.unescape(value)) for name, value in fields] == parse_qsl(body, keep_blank_values=True)
+        # What leads out of the frame opens a window, since no other page of ours may be in it.
+        assert '<a class="cw-button cw-button-quiet" href="/" target="_blank"' in page and "hreflang" not in page
+        for sent, method in (
+            (b"", "GET"),
+            (b"x=" + b"y" * 70_000, "POST"),
+            (b"\xff=%ff&a", "POST"),
+        ):
+            page = self.ask(path, method, body=sent if method == "POST" else None).body.decode()
+            assert "Try again" in page, sent[:9]
+        # Elsewhere nothing that was sent is sent again.
+        page = self.ask("/courses/alpha/hub/login", "POST", body="password=secret").body.decode()
+        assert "secret" not in page and 'href="">' in page
 
     def test_error_has_a_number_that_the_log_knows(self) -> None:
         with self.assertLogs("coursewarehub.site.portal", "ERROR") as logged:

@@ -214,6 +214,34 @@ def test_a14_no_option_of_a_learner_reaches_a_trait(hub: FakeHub, spawner_class:
     assert (int(spawner.mem_limit), spawner.cpu_limit) == (plain.memory, plain.cpu)
 
 
+@pytest.mark.parametrize("spawner_class", [CoursewareDockerSpawner, CoursewareSwarmSpawner])
+def test_a14_a_learner_chooses_one_of_the_courses_images_and_no_other(hub: FakeHub, spawner_class: Any) -> None:
+    hub.spawner_class = spawner_class
+    images = ["teaching/base:1", "teaching/r:1"]
+    spawner = hub.spawner(images=images)
+    assert [image in asyncio.run(spawner.get_options_form()) for image in images] == [True, True]
+    for read in (spawner.options_from_form, spawner.options_from_query):
+        assert read({"image": ["teaching/r:1"], "cmd": ["evil"]}) == {"image": "teaching/r:1"}
+        assert read({}) == read({"image": [""]}) == {}
+        for evil in ("evil:1", "teaching/r", "teaching/r:1 ", "x" * 999, "\x1b[31m"):
+            with pytest.raises(StartFailed) as refused:
+                read({"image": [evil]})
+            assert str(refused.value).endswith(": choose one of the list.") and len(str(refused.value)) < 200
+    # What comes as JSON, or was stored before the course changed, counts only when it is one of them.
+    for stored, chosen in (
+        ("teaching/r:1", "teaching/r:1"),
+        ("evil:1", ""),
+        (["teaching/r:1"], ""),
+        (None, ""),
+        (7, ""),
+    ):
+        spawner.user_options = {"image": stored}
+        assert spawner.chosen_image == chosen
+    alone = hub.spawner(images=images[:1])
+    alone.user_options = {"image": "teaching/r:1"}
+    assert alone.chosen_image == "" and alone.options_form == ""
+
+
 def test_a14_what_a_server_is_called_chooses_nothing_else(hub: FakeHub) -> None:
     plans = [hub.spawner(server=server)._planned() for server in ("", "x", "../../etc", "--privileged", "a/b")]
     assert len({plan.name for plan in plans}) == len(plans)

@@ -372,3 +372,27 @@ def test_names_that_read_alike_are_different(one: tuple[str, ...], other: tuple[
 
 def test_names_tell_course_and_user() -> None:
     assert server_name("site-1", "alpha", "sam").startswith("jupyter-alpha-sam-site-1-")
+
+
+@pytest.mark.parametrize(
+    ("usual", "more", "wanted", "image"),
+    [
+        (None, [], "", "teaching/base:1"),
+        (None, [], "evil:1", "teaching/base:1"),
+        ("own:1", [], "teaching/base:1", "own:1"),
+        ("own:1", ["r:1"], "", "own:1"),
+        ("own:1", ["r:1"], "r:1", "r:1"),
+        ("own:1", ["r:1"], "own:1", "own:1"),
+        ("own:1", ["r:1"], "r:2", "own:1"),
+        (None, ["r:1"], "r:1", "r:1"),
+        (None, ["r:1"], "teaching/base:1", "teaching/base:1"),
+    ],
+)
+def test_a14_the_image_is_one_of_the_courses(usual: str | None, more: list[str], wanted: str, image: str) -> None:
+    made = course(images=more, **({"image": usual} if usual else {}))
+    chosen = plan(site(), made, replace(SAM, image=wanted))
+    assert (chosen.image, chosen.labels[labels.IMAGE]) == (image, image)
+    # Nothing else of a container follows from it.
+    usual_plan = plan(site(), made, SAM)
+    same = {"image": "", "command": (), "labels": {}}
+    assert replace(chosen, **same) == replace(usual_plan, **same)
